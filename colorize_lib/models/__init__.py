@@ -1,0 +1,94 @@
+"""The papers' networks by name: ``build("polychromify", width=0.25)``.
+
+Each module of this package holds one paper's builders. A builder is a function that returns an uncompiled functional
+`keras.Model`; it registers itself under its public name with `register`. Nothing here knows how the networks are
+trained or what their numbers mean: ranges of inputs and outputs are `colorize_lib.color.CONVENTIONS`.
+"""
+
+import difflib
+import importlib
+import inspect
+from dataclasses import dataclass
+
+from colorize_lib.errors import InputError
+
+_MODULES = ("polychromify",)
+_REGISTRY = {}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered network: `name`, its `builder`, the `convention` of its input and output, and the `paper`'s key."""
+
+    name: str
+    builder: callable
+    convention: str
+    paper: str
+
+
+def register(name, *, convention, paper):
+    """Decorator: make a builder known as `name`.
+
+    Args:
+        name: public name, as the command line and the notebooks spell it.
+        convention: key of `colorize_lib.color.CONVENTIONS` that the network was trained with.
+        paper: key of the paper: "autoencoders", "polychromify", "unet", "resnet-mrf", "vacgan" or "zhang".
+    """
+
+    def decorate(builder):
+        _REGISTRY[name] = Entry(name, builder, convention, paper)
+        return builder
+
+    return decorate
+
+
+def _load():
+    for module in _MODULES:
+        importlib.import_module(f"{__name__}.{module}")
+
+
+def names(paper=None):
+    """Sorted names of all networks, or of those of one `paper`."""
+    _load()
+    return sorted(name for name, entry in _REGISTRY.items() if paper in (None, entry.paper))
+
+
+def entry(name):
+    """The registry's `Entry` of `name`. Raises `InputError` with the nearest names if there is none."""
+    _load()
+    if name not in _REGISTRY:
+        near = difflib.get_close_matches(name, _REGISTRY, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise InputError(f"There is no model called {name!r}: {hint}The names are {', '.join(names())}.")
+    return _REGISTRY[name]
+
+
+def build(name, *, dtype=None, **options):
+    """Build a network by name.
+
+    Args:
+        name: one of `names()`.
+        dtype: Keras dtype policy of the network, "float32" or "mixed_bfloat16"; None takes the global policy. The
+            weights, and every output, are float32 in both.
+        options: the builder's own keyword arguments, for most `size` (pixels) and `width` (factor on the filters).
+
+    Returns:
+        An uncompiled functional `keras.Model`.
+
+    Raises:
+        InputError: unknown name or option.
+    """
+    import keras
+
+    builder = entry(name).builder
+    known = list(inspect.signature(builder).parameters)
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        raise InputError(f"Model {name!r} has no option {unknown[0]!r}: it takes {', '.join(known)}.")
+    previous = keras.config.dtype_policy()
+    if dtype is not None:
+        keras.config.set_dtype_policy(dtype)
+    try:
+        return builder(**options)
+    finally:
+        keras.config.set_dtype_policy(previous)
