@@ -28,7 +28,10 @@ FORMAT = 1
 
 def fingerprint(splits):
     """SHA-256 over the hashes of all arrays and labels in the manifest's `splits`."""
-    hashes = {name: [shard["sha256"] for shard in split["shards"]] + [split["labels_sha256"]] for name, split in splits.items()}
+    hashes = {
+        name: [shard["sha256"] for shard in split["shards"]] + [split["labels_sha256"]]
+        for name, split in splits.items()
+    }
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 
 
@@ -162,7 +165,9 @@ class Batches(keras.utils.PyDataset):
         """Choose the order of `epoch`."""
         self.epoch = epoch
         count = len(self.split)
-        self._order = np.arange(count) if self.seed is None else np.random.default_rng([self.seed, epoch]).permutation(count)
+        self._order = (
+            np.arange(count) if self.seed is None else np.random.default_rng([self.seed, epoch]).permutation(count)
+        )
 
     def __len__(self):
         return -(-len(self.split) // self.batch_size)

@@ -1,0 +1,147 @@
+"""Parameters and profiles of the notebooks: known names, types and ranges, checked before any work starts.
+
+A notebook's parameters cell holds the profiles and the overrides, in capitals; the command line gives the same names. This
+module imports nothing heavy, so that a mistyped name is refused at once.
+"""
+
+import difflib
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+from colorize_lib.errors import InputError
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a parameter: its `type`, `low`est and `high`est value or its `choices`, and what it `means`."""
+
+    type: type
+    means: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple = ()
+
+
+# Every parameter of every notebook; written in capitals in a parameters cell and on the command line.
+KNOWN = {
+    "profile": Known(str, "quick: bundled photos, minutes on a laptop; paper: the paper's data, sizes and epochs"),
+    "systems": Known(str, "which networks: names with commas between them, or all"),
+    "run": Known(str, "name of the run folder, instead of one made from the parameters"),
+    "seed": Known(int, "random seed of initial weights, dropout, order of images, and drawn subsets", 0, 2**31 - 1),
+    "dataset": Known(str, "name of a dataset of data_prep, or path of a folder of photographs"),
+    "size": Known(int, "side of the network's input in pixels", 8, 4096),
+    "epochs": Known(int, "epochs of every system, instead of each system's own", 1, 100_000),
+    "batch_size": Known(int, "images per training step", 1, 65_536),
+    "learning_rate": Known(float, "of the optimizer", 1e-9, 10.0),
+    "train_limit": Known(int, "use only so many training images", 1),
+    "test_limit": Known(int, "use only so many test images", 1),
+    "width": Known(float, "factor on the number of filters of every network", 0.01, 16.0),
+    "dtype": Known(str, "precision of training", choices=("auto", "float32", "mixed_bfloat16")),
+}
+
+# These choose what is shown or where, not how a network is trained: changing them keeps the run folder's key.
+_NOT_IN_KEY = ("profile", "systems", "run")
+
+
+class Parameters(SimpleNamespace):
+    """The resolved parameters as attributes, `profile` and `label` among them.
+
+    `label` is the profile's name, or "budgeted" as soon as a parameter that changes the training differs from the profile's.
+    """
+
+    def key(self):
+        """Name of the run folder: given by `run`, or the label and a hash of the parameters."""
+        if self.run:
+            return self.run
+        text = json.dumps(self.trained(), sort_keys=True)
+        return f"{self.profile}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+    def trained(self):
+        """The parameters that decide how networks are trained and scored."""
+        return {name: value for name, value in vars(self).items() if name not in (*_NOT_IN_KEY, "label")}
+
+    def chosen(self, systems, default):
+        """The systems to run, in the order of `systems`: those named by `systems=`, or `default` if it is None.
+
+        Raises InputError for a name that is not among them.
+        """
+        if self.systems is None:
+            return list(default)
+        if self.systems == "all":
+            return list(systems)
+        asked = [name.strip() for name in self.systems.split(",") if name.strip()]
+        for name in asked:
+            if name not in systems:
+                raise InputError(
+                    f"There is no system {name!r}{_hint(name, systems)}: SYSTEMS takes {', '.join(systems)}, or all."
+                )
+        return [name for name in systems if name in asked]
+
+
+def _hint(word, words):
+    near = difflib.get_close_matches(word, words, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def resolve(profiles, overrides):
+    """Resolve a notebook's parameters: the profile's values, then the overrides, each checked.
+
+    Args:
+        profiles: {"quick": {name: value}, "paper": {…}}, lower-case names, the same in each profile.
+        overrides: upper-case names to values, as in a parameters cell; None keeps the profile's value. "PROFILES" is passed over,
+            so that a notebook may hand in all its upper-case names, mistyped ones included.
+
+    Raises:
+        InputError: an unknown name (with the nearest and all known ones), a value of a wrong type or out of range.
+    """
+    given = {name: value for name, value in overrides.items() if name != "PROFILES"}
+    profile = given.get("PROFILE", "quick")
+    if profile not in profiles:
+        raise InputError(f"PROFILE is {profile!r}: it must be one of {', '.join(profiles)}.")
+    values = {"profile": profile, "run": None, "systems": None, "seed": 0, **profiles[profile]}
+    names = [name.upper() for name in values]
+    for name, value in given.items():
+        if name not in names:
+            raise InputError(
+                f"There is no parameter {name}{_hint(name, names)}: this notebook takes {', '.join(names)}."
+            )
+        if value is not None:
+            values[name.lower()] = value
+    for name, value in values.items():
+        if value is not None:
+            values[name] = _check(name, value)
+    free = (*_NOT_IN_KEY, "seed")
+    same = all(values[name] == value for name, value in profiles[profile].items() if name not in free)
+    return Parameters(label=profile if same else "budgeted", **values)
+
+
+def _check(name, value):
+    known = KNOWN[name]
+    wrong = InputError(f"{name.upper()} is {value!r}: it must be {_expected(known)} ({known.means}).")
+    if known.type is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, known.type) or (known.type is not bool and isinstance(value, bool)):
+        raise wrong
+    if known.choices and value not in known.choices:
+        raise wrong
+    if isinstance(value, float) and not math.isfinite(value):
+        raise wrong
+    if (known.low is not None and value < known.low) or (known.high is not None and value > known.high):
+        raise wrong
+    if name == "run" and not (value and value[0].isalnum() and all(c.isalnum() or c in "._-" for c in value)):
+        raise InputError(
+            f"RUN is {value!r}: it must be a folder name of letters, digits, dots, dashes and underscores."
+        )
+    return value
+
+
+def _expected(known):
+    if known.choices:
+        return "one of " + ", ".join(known.choices)
+    kind = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}[known.type]
+    if known.low is not None and known.high is not None:
+        return f"{kind} from {known.low:g} to {known.high:g}"
+    return f"{kind} of at least {known.low:g}" if known.low is not None else kind

@@ -1,0 +1,372 @@
+"""Runs: run folders, manifests, training that resumes.
+
+A run folder, `runs/NOTEBOOK/KEY/`, holds
+
+    manifest.json        parameters, versions, hardware, seed, dataset fingerprints, git commit, wall time
+    metrics.json         the numbers of the notebook's tables
+    figures/             its pictures
+    notebook.ipynb/.html the executed notebook, when it ran headless
+    SYSTEM/history.csv   one row an epoch
+    SYSTEM/best.weights.h5, last.weights.h5   the network of the best epoch by validation, and of the last
+    SYSTEM/state.npz     everything that training needs to go on: variables, optimizer, random seeds, epoch
+
+KEY names the profile and a hash of the parameters, so that another configuration never continues this one. Every file is
+written beside its name and then renamed: a process killed at any moment leaves no half-written file.
+"""
+
+import contextlib
+import csv
+import json
+import math
+import os
+import platform
+import subprocess
+import time
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import colorize_lib
+from colorize_lib import files
+from colorize_lib.errors import InputError
+from colorize_lib.progress import Progress, report
+
+FORMAT = 1
+
+
+def dtype_policy(choice):
+    """The Keras dtype policy for `choice`: "auto" takes bfloat16 where the hardware multiplies it natively.
+
+    TensorFlow on CPUs with AVX512-BF16 or AMX, and GPUs; JAX on a CPU emulates bfloat16 slowly and stays in float32.
+    """
+    if choice != "auto":
+        return choice
+    if hardware()["accelerators"]:
+        return "mixed_bfloat16"
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    native = "avx512_bf16" in flags or "amx_bf16" in flags
+    return "mixed_bfloat16" if native and keras.backend.backend() == "tensorflow" else "float32"
+
+
+def hardware():
+    """The machine in words: processor, cores usable, memory in GiB, accelerators."""
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    memory = None
+    with contextlib.suppress(ValueError, OSError, AttributeError):
+        memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    devices = keras.distribution.list_devices()
+    return {
+        "processor": model,
+        "cores": cores,
+        "memory_gib": memory,
+        "accelerators": [device for device in devices if not device.lower().startswith("cpu")],
+    }
+
+
+def versions():
+    """Versions of Python, the project and the packages that make the numbers."""
+    backend = keras.backend.backend()
+    found = {"python": platform.python_version(), "colorize_lib": colorize_lib.__version__, "backend": backend}
+    for package in ("keras", backend, "numpy", "pillow", "scikit-image"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def git_commit():
+    """The checkout's commit, with "+" if files differ from it; None outside a checkout."""
+    root = Path(__file__).parent.parent
+
+    def git(*arguments):
+        return subprocess.run(
+            ["git", "-C", root, *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def root():
+    """Folder of all runs: the environment's `COLORIZE_RUNS`, else `runs/` beside the library."""
+    chosen = os.environ.get("COLORIZE_RUNS")
+    return Path(chosen).expanduser() if chosen else Path(__file__).parent.parent / "runs"
+
+
+_held = {}  # run folders that this process holds, so that a notebook cell may be run again
+
+
+def _hold(folder):
+    if folder not in _held:
+        holder = contextlib.ExitStack()
+        holder.enter_context(files.lock(folder, "run"))
+        _held[folder] = holder
+
+
+class Run:
+    """One notebook's run in its folder. Made by `start`.
+
+    Attributes:
+        folder: `pathlib.Path` of the run folder.
+        parameters: the resolved `Parameters`.
+        metrics: nested dictionary that `finish` writes to `metrics.json`.
+    """
+
+    def __init__(self, notebook, parameters, datasets):
+        self.notebook, self.parameters = notebook, parameters
+        self.folder = root() / notebook / parameters.key()
+        self.metrics = {}
+        self._started = time.monotonic()
+        _hold(self.folder)
+        self._check_folder()
+        self._manifest = {
+            "format": FORMAT,
+            "notebook": notebook,
+            "label": parameters.label,
+            "parameters": vars(parameters) | {"run": None},
+            "command": _command(notebook, parameters),
+            "datasets": {name: _describe(dataset) for name, dataset in datasets.items()},
+            "versions": versions(),
+            "hardware": hardware(),
+            "git_commit": git_commit(),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "finished": None,
+            "wall_seconds": None,
+        }
+        files.write_json(self.folder / "manifest.json", self._manifest)
+
+    def _check_folder(self):
+        path = self.folder / "manifest.json"
+        if not path.exists():
+            return
+        before = read_manifest(path)["parameters"]
+        for name, value in self.parameters.trained().items():
+            if before.get(name) != value:
+                raise InputError(
+                    f"The run folder {self.folder} holds another configuration: {name.upper()} was {before.get(name)!r} and is now "
+                    f"{value!r}; choose another name with RUN=, or delete the folder."
+                )
+
+    def fit(self, name, make, train, validation, *, epochs, monitor="val_loss", callbacks=()):
+        """Train one system, or go on where an earlier process stopped.
+
+        The seed is set before `make` is called, so that a system's result does not depend on which others ran before it.
+
+        Args:
+            name: the system; its files go to the folder of this name.
+            make: function without arguments that returns a compiled model with an attribute `network` to be saved.
+            train, validation: `data.Batches`.
+            epochs: how many in all.
+            monitor: the history's column whose lowest value ("val_psnr…": highest) chooses the best epoch.
+            callbacks: further Keras callbacks.
+
+        Returns:
+            The model with the best epoch's weights, and the history: one dictionary an epoch.
+
+        Raises:
+            InputError: the loss is not finite; no space; the folder's state is of another network.
+        """
+        keras.utils.set_random_seed(self.parameters.seed)
+        model = make()
+        model(train[0][0][:1])  # creates the variables
+        checkpoint = _Checkpoint(self.folder / name, model, train, monitor)
+        if checkpoint.epoch < epochs:
+            with files.disk_errors(self.folder), _out_of_memory(train.batch_size):
+                model.fit(
+                    train,
+                    validation_data=validation,
+                    epochs=epochs,
+                    initial_epoch=checkpoint.epoch,
+                    shuffle=False,  # the batches shuffle themselves, the same way after a resume
+                    verbose=0,
+                    callbacks=[checkpoint, Progress(name, epochs), *callbacks],
+                )
+        load_weights(model.network, self.folder / name / "best.weights.h5")
+        return model, checkpoint.history
+
+    def stage(self, text):
+        """Say on the terminal what the run does now."""
+        report(text)
+
+    def figure(self, figure, name):
+        """Save a matplotlib figure as `figures/NAME.png`, atomically, and return it."""
+        with files.atomic(self.folder / "figures" / f"{name}.png") as path:
+            figure.savefig(path, dpi=100, bbox_inches="tight")
+        return figure
+
+    def finish(self):
+        """Write `metrics.json` and complete the manifest; print where everything lies."""
+        files.write_json(self.folder / "metrics.json", {"format": FORMAT, **_plain(self.metrics)})
+        self._manifest["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+        self._manifest["wall_seconds"] = round(time.monotonic() - self._started, 1)
+        files.write_json(self.folder / "manifest.json", self._manifest)
+
+
+def start(notebook, parameters, **datasets):
+    """Open the run folder for `parameters`, hold it, and write its manifest.
+
+    Args:
+        notebook: name of the notebook without suffix.
+        parameters: from `parameters`.
+        datasets: name → `data.Dataset`, described in the manifest.
+
+    Raises:
+        InputError: another process works in the folder, it holds another configuration, or it cannot be written.
+    """
+    return Run(notebook, parameters, datasets)
+
+
+def _command(notebook, parameters):
+    named = {
+        name: value for name, value in vars(parameters).items() if name not in ("label", "run") and value is not None
+    }
+    return " ".join(["make", f"reproduce-{notebook}", *(f"{name.upper()}={value}" for name, value in named.items())])
+
+
+def _describe(dataset):
+    counts = {name: len(split) for name, split in dataset.splits.items()}
+    return {"name": dataset.manifest["name"], "fingerprint": dataset.fingerprint, "counts": counts}
+
+
+def _plain(value):
+    """Numbers and containers of numpy as JSON knows them; what is not finite becomes None."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_manifest(path):
+    """A run's manifest, or its `metrics.json`; another format version is an InputError that says so."""
+    content = files.read_json(path, "run file")
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = content.get("format") if isinstance(content, dict) else None
+        raise InputError(
+            f"{path} is of format {found!r}, and this version of the project reads format {FORMAT}: use the version that wrote it."
+        )
+    return content
+
+
+def load_weights(network, path):
+    """Load a `.weights.h5` file into a network. No code is run from the file.
+
+    Raises:
+        InputError: missing, damaged, or of another architecture or width.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"There are no weights in {path}: train the network, or name the file with --weights.")
+    try:
+        network.load_weights(path)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise InputError(f"The weights in {path} do not fit the network {network.name!r}: {reason}") from error
+
+
+@contextlib.contextmanager
+def _out_of_memory(batch_size):
+    try:
+        yield
+    except Exception as error:
+        text = f"{type(error).__name__} {error}"
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in text and "ResourceExhausted" not in text:
+            raise
+        raise InputError(
+            f"Memory ran out at batch size {batch_size}: lower BATCH_SIZE or WIDTH; finished epochs are kept."
+        ) from error
+
+
+class _Checkpoint(keras.callbacks.Callback):
+    """Keeps history, best and last weights, and the full state, once an epoch and atomically; restores them when made."""
+
+    def __init__(self, folder, model, train, monitor):
+        super().__init__()
+        self.folder, self.train_batches, self.monitor = folder, train, monitor
+        self.history, self.epoch = [], 0
+        self._variables = _state_variables(model)
+        self._restore()
+
+    def _restore(self):
+        path = self.folder / "state.npz"
+        if not path.exists():
+            return
+        try:
+            with np.load(path, allow_pickle=False) as state:
+                self.history = json.loads(str(state["history"]))
+                values = [state[f"variable{i}"] for i in range(len(self._variables))]
+        except (OSError, ValueError, KeyError, EOFError, AttributeError) as error:
+            raise InputError(
+                f"Cannot resume from {path} ({error}): delete the folder {self.folder} to train this system anew."
+            ) from error
+        for variable, value in zip(self._variables, values, strict=True):
+            if tuple(variable.shape) != value.shape:
+                raise InputError(
+                    f"Cannot resume from {path}: {variable.path} has shape {tuple(variable.shape)} in the network and "
+                    f"{value.shape} in the file; delete the folder {self.folder} to train this system anew."
+                )
+            variable.assign(value)
+        self.epoch = len(self.history)
+        self._write_history()  # a kill between the state and the history leaves the latter one epoch behind
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.train_batches.set_epoch(epoch)
+        self._begun = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = time.monotonic() - self._begun
+        row = {"epoch": epoch + 1} | {name: float(value) for name, value in (logs or {}).items()}
+        if not math.isfinite(row["loss"]):
+            kept = "the weights of the epoch before are kept" if self.history else "no epoch was finished"
+            raise InputError(
+                f"The loss of {self.folder.name} became {row['loss']} in epoch {epoch + 1}; {kept} in {self.folder}: "
+                "lower LEARNING_RATE, or train in DTYPE=float32."
+            )
+        self.history.append(row | {"seconds": round(seconds, 2)})
+        network = self.model.network
+        with files.atomic(self.folder / "last.weights.h5") as path:
+            network.save_weights(path)
+        if _best_epoch(self.history, self.monitor) == epoch:
+            with files.atomic(self.folder / "best.weights.h5") as path:
+                network.save_weights(path)
+        # The state comes last: until it is there, a resumed run repeats this epoch, which writes the same files again.
+        state = {f"variable{i}": np.asarray(variable) for i, variable in enumerate(self._variables)}
+        with files.atomic(self.folder / "state.npz") as path:
+            np.savez(path, history=json.dumps(self.history), **state)
+        self._write_history()
+        self.epoch = epoch + 1
+
+    def _write_history(self):
+        with files.atomic(self.folder / "history.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.history[0].keys())
+            writer.writeheader()
+            writer.writerows(self.history)
+
+
+def _state_variables(model):
+    """All that training changes: weights, metrics, random seeds, and the optimizers' variables, in a fixed order."""
+    optimizers = getattr(model, "optimizers", None) or [model.optimizer]
+    for optimizer in optimizers:
+        if not optimizer.built:
+            optimizer.build(model.trainable_variables)
+    return [*model.variables, *(variable for optimizer in optimizers for variable in optimizer.variables)]
+
+
+def _best_epoch(history, monitor):
+    """Index of the best epoch by the column `monitor`; without such a column, the last."""
+    if monitor not in history[0]:
+        return len(history) - 1
+    values = np.array([row[monitor] for row in history])
+    return int(np.argmax(values) if "psnr" in monitor or "accuracy" in monitor else np.argmin(values))
