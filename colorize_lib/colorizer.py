@@ -49,13 +49,19 @@ class Colorizer(keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return super().compute_metrics(x, y_pred["target"], y_pred["prediction"], sample_weight)
 
-    def predict_ab(self, rgb):
-        """Predicted ab, (batch, h, w, 2) float32 in Lab units, of a batch of RGB; a tensor, no gradient of interest."""
-        rgb = ops.convert_to_tensor(rgb)
-        return self.convention.ab(self.network(self._network_input(rgb), training=False))
+    def predict_color(self, rgb):
+        """Colour of a batch, from its lightness or gray alone.
 
-    def _network_input(self, rgb):
-        return self.convention.network_input(color.rgb_to_lab(rgb)[..., :1], rgb)
+        Args:
+            rgb: (batch, size, size, 3), uint8 or float in [0, 1].
+
+        Returns:
+            Predicted ab, (batch, size, size, 2) in Lab units, and RGB, (batch, size, size, 3) in [0, 1], both float32.
+        """
+        rgb = ops.convert_to_tensor(rgb)
+        lightness = color.rgb_to_lab(rgb)[..., :1]
+        prediction = self.network(self.convention.network_input(lightness, rgb), training=False)
+        return self.convention.ab(prediction), self.convention.decode(lightness, prediction)
 
     def colorize(self, photo, saturation=1.0):
         """Colorize a photo at its own resolution.
@@ -75,7 +81,7 @@ class Colorizer(keras.Model):
         image = image.convert("RGB")
         size = self.network.input_shape[1:3]
         small = np.asarray(image.resize(size[::-1], Image.Resampling.LANCZOS))
-        ab = saturation * ops.convert_to_numpy(self.predict_ab(small[None]))[0]
+        ab = saturation * ops.convert_to_numpy(self.predict_color(small[None])[0])[0]
         ab = [np.asarray(Image.fromarray(ab[..., i]).resize(image.size, Image.Resampling.BICUBIC)) for i in range(2)]
         rgb = np.asarray(image)
         result = np.empty_like(rgb)

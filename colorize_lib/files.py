@@ -31,6 +31,12 @@ def data_home(home=None):
     return Path(platformdirs.user_cache_dir("colorize"))
 
 
+def run_root():
+    """Folder of all runs: the environment's `COLORIZE_RUNS`, else `runs/` beside the library."""
+    chosen = os.environ.get("COLORIZE_RUNS")
+    return Path(chosen).expanduser().resolve() if chosen else Path(__file__).parent.parent / "runs"
+
+
 @contextlib.contextmanager
 def disk_errors(path, doing="write"):
     """Turn an `OSError` of the disk under the block into an `InputError` that names `path` and what to do."""
@@ -99,8 +105,11 @@ def sha256(path):
 
 
 @contextlib.contextmanager
-def lock(folder, what):
-    """Hold `folder` for this process; another holder is an `InputError` at once. The system frees it when a process dies."""
+def lock(folder, what, wait=0):
+    """Hold `folder` for this process; another holder is an `InputError` after `wait` seconds.
+
+    The system frees the lock when a process dies.
+    """
     import filelock
 
     with disk_errors(folder):
@@ -108,7 +117,7 @@ def lock(folder, what):
         holder = filelock.FileLock(Path(folder) / ".lock")
     try:
         with disk_errors(folder):
-            holder.acquire(timeout=0)
+            holder.acquire(timeout=wait)
     except filelock.Timeout as error:
         raise InputError(
             f"Another process is working on the {what} {folder}; wait until it ends, or choose another folder."

@@ -145,3 +145,23 @@ def _expected(known):
     if known.low is not None and known.high is not None:
         return f"{kind} from {known.low:g} to {known.high:g}"
     return f"{kind} of at least {known.low:g}" if known.low is not None else kind
+
+
+def parse(assignments):
+    """["EPOCHS=3", …], as a command line gives them, to {"EPOCHS": 3}, each of its parameter's type.
+
+    Raises InputError for what is not NAME=VALUE or not of the type; unknown names are left to `resolve`.
+    """
+    values = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name.isidentifier():
+            raise InputError(f"{assignment!r} is not of the form NAME=VALUE, such as EPOCHS=3.")
+        known = KNOWN.get(name.lower())
+        values[name] = text
+        if known is not None and text != "":
+            try:
+                values[name] = {"True": True, "False": False}[text] if known.type is bool else known.type(text)
+            except (ValueError, KeyError):
+                _check(name.lower(), text)
+    return {name: value for name, value in values.items() if value != ""}

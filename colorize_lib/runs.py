@@ -32,6 +32,7 @@ import numpy as np
 import colorize_lib
 from colorize_lib import files
 from colorize_lib.errors import InputError
+from colorize_lib.files import run_root
 from colorize_lib.progress import Progress, report
 
 FORMAT = 1
@@ -97,12 +98,6 @@ def git_commit():
         return None
 
 
-def root():
-    """Folder of all runs: the environment's `COLORIZE_RUNS`, else `runs/` beside the library."""
-    chosen = os.environ.get("COLORIZE_RUNS")
-    return Path(chosen).expanduser() if chosen else Path(__file__).parent.parent / "runs"
-
-
 _held = {}  # run folders that this process holds, so that a notebook cell may be run again
 
 
@@ -124,7 +119,7 @@ class Run:
 
     def __init__(self, notebook, parameters, datasets):
         self.notebook, self.parameters = notebook, parameters
-        self.folder = root() / notebook / parameters.key()
+        self.folder = run_root() / notebook / parameters.key()
         self.metrics = {}
         self._started = time.monotonic()
         _hold(self.folder)
@@ -204,8 +199,11 @@ class Run:
             figure.savefig(path, dpi=100, bbox_inches="tight")
         return figure
 
-    def finish(self):
-        """Write `metrics.json` and complete the manifest; print where everything lies."""
+    def finish(self, paper_vs_here=None):
+        """Write `metrics.json` and `paper_vs_here.csv` (a DataFrame of `evaluate`), and complete the manifest."""
+        if paper_vs_here is not None:
+            with files.atomic(self.folder / "paper_vs_here.csv") as path:
+                paper_vs_here.to_csv(path)
         files.write_json(self.folder / "metrics.json", {"format": FORMAT, **_plain(self.metrics)})
         self._manifest["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
         self._manifest["wall_seconds"] = round(time.monotonic() - self._started, 1)

@@ -1,0 +1,160 @@
+"""Scoring: one pass over a test set to a table with one row an image; baselines, intervals, paper vs. here.
+
+All metrics are computed in batches on the device from uint8 RGB. What is scored is anything with a method
+`predict_color(rgb) → (ab, rgb)`: a `Colorizer`, or a constant baseline.
+"""
+
+import tomllib
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from colorize_lib import color, metrics
+from colorize_lib.data import Batches
+
+METRICS = ("psnr_rgb", "ssim", "psnr_ab", "mae_ab", "delta_e2000", "colorfulness", "chroma")
+
+
+class ConstantColor:
+    """Baseline that gives every pixel the same `ab`, in Lab units, on its own lightness; ab = 0 leaves images gray."""
+
+    def __init__(self, ab=(0.0, 0.0)):
+        self.ab = np.asarray(ab, "float32")
+
+    def predict_color(self, rgb):
+        lightness = color.rgb_to_lab(rgb)[..., :1]
+        ab = ops.zeros_like(lightness) + self.ab
+        return ab, color.lab_to_rgb(ops.concatenate([lightness, ab], axis=-1))
+
+
+def mean_ab(split, batch_size=256):
+    """Mean a and b over all pixels of a split, in Lab units: the best constant by squared error."""
+    total = sum(
+        np.asarray(color.rgb_to_lab(images)[..., 1:]).mean((1, 2), dtype="float64").sum(0)
+        for (images,) in map(Batches(split, batch_size).__getitem__, range(-(-len(split) // batch_size)))
+    )
+    return total / len(split)
+
+
+class Scorer(keras.Model):
+    """RGB batch → dictionary of (batch,) metrics; a model, because `predict` compiles it on any backend."""
+
+    def __init__(self, system, round_trip):
+        super().__init__(dtype="float32")
+        self._system = _Untracked(system)
+        self._round_trip = round_trip
+
+    def call(self, rgb):
+        truth, lab = color.unit_rgb(rgb), color.rgb_to_lab(rgb)
+        ab, predicted = self._system.value.predict_color(rgb)
+        if self._round_trip:
+            predicted = color.unit_rgb(color.to_uint8(predicted))
+        predicted_lab = color.rgb_to_lab(predicted)
+        return {
+            "psnr_rgb": metrics.psnr_rgb(truth, predicted),
+            "ssim": metrics.ssim(truth, predicted),
+            "psnr_ab": metrics.psnr_ab(lab[..., 1:] / 128, ab / 128),
+            "mae_ab": metrics.mae(lab[..., 1:], ab),
+            "delta_e2000": metrics.delta_e2000(lab, predicted_lab),
+            "colorfulness": metrics.colorfulness(predicted),
+            "chroma": metrics.chroma(predicted_lab),
+        }
+
+
+class _Untracked:
+    """Keeps a system from becoming a layer of the scorer: it is scored, not owned."""
+
+    def __init__(self, value):
+        self.value = value
+
+
+def score(system, split, batch_size=250, round_trip=False):
+    """Score a system on every image of a split.
+
+    Args:
+        system: object with `predict_color`.
+        split: `data.Split`; images of at least 11×11 pixels.
+        round_trip: pass the predicted RGB through uint8 first, as Ghiotto did for ECCV16 and SIGGRAPH17.
+
+    Returns:
+        pandas DataFrame, one row an image in the split's order, columns `METRICS` (dB; SSIM; mean absolute error of ab,
+        ΔE2000 and chroma in Lab units) and `gray`, true where the image has no colour.
+    """
+    import pandas as pd
+
+    scorer = Scorer(system, round_trip)
+    scorer.compile()
+    table = pd.DataFrame(scorer.predict(Batches(split, batch_size), verbose=0))[list(METRICS)]
+    table["gray"] = np.isin(np.arange(len(split)), split.gray)
+    return table
+
+
+def score_truth(split, batch_size=250):
+    """Colourfulness and chroma of the images themselves, as `score` has them for predictions."""
+    return score(_Truth(), split, batch_size)[["colorfulness", "chroma"]]
+
+
+class _Truth:
+    def predict_color(self, rgb):
+        return color.rgb_to_lab(rgb)[..., 1:], color.unit_rgb(rgb)
+
+
+def interval(values, confidence=0.95, resamples=1000, seed=0):
+    """Mean of `values` and its bootstrap percentile interval over images: (mean, low, high)."""
+    from scipy import stats
+
+    values = np.asarray(values, "float64")
+    if len(values) < 2 or values.min() == values.max():
+        return (float(values.mean()),) * 3
+    found = stats.bootstrap(
+        (values,), np.mean, confidence_level=confidence, n_resamples=resamples, batch=100, method="percentile", rng=seed
+    ).confidence_interval
+    return float(values.mean()), float(found.low), float(found.high)
+
+
+def summary(table, columns=METRICS):
+    """{column: {"mean", "low", "high"}} with 95 % intervals over the rows of a per-image table, and the count `images`."""
+    result = {
+        name: dict(zip(("mean", "low", "high"), interval(table[name]), strict=True))
+        for name in columns
+        if name in table
+    }
+    return result | {"images": len(table)}
+
+
+def published(*keys):
+    """A part of `published.toml`: `published("polychromify", "table2", "cnn")` → dictionary or number."""
+    with open(Path(__file__).parent / "published.toml", "rb") as file:
+        value = tomllib.load(file)
+    for key in keys:
+        value = value[key]
+    return value
+
+
+def paper_vs_here(rows, columns, digits=4):
+    """The table of the papers' numbers beside ours.
+
+    Args:
+        rows: {system: (published {column: number} or {}, `summary` or None)}; None: not run.
+        columns: the metrics to show.
+
+    Returns:
+        pandas DataFrame of text: per metric the paper's number and ours with its interval.
+    """
+    import pandas as pd
+
+    lines = {}
+    for system, (paper, here) in rows.items():
+        line = {}
+        for column in columns:
+            line[column, "paper"] = f"{paper[column]:.{digits}g}" if column in paper else "–"
+            found = here.get(column) if here else None
+            line[column, "here"] = (
+                f"{found['mean']:.{digits}g} [{found['low']:.{digits}g}, {found['high']:.{digits}g}]"
+                if found
+                else "not run"
+            )
+        lines[system] = line
+    return pd.DataFrame.from_dict(lines, orient="index")

@@ -1,0 +1,83 @@
+"""Figures of the notebooks: learning curves, image grids, architectures. Each returns a matplotlib figure or a PIL image."""
+
+import numpy as np
+
+
+def learning_curves(histories, column, label=None):
+    """Training (solid) and validation (dashed) curves of one column over epochs.
+
+    Args:
+        histories: {system: list of one dictionary an epoch}, as `Run.fit` returns.
+        column: name of the training column; validation's is "val_" + name.
+        label: text of the vertical axis.
+    """
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4))
+    for number, (system, history) in enumerate(histories.items()):
+        epochs = [row["epoch"] for row in history]
+        for name, style in ((column, "-"), (f"val_{column}", "--")):
+            if name in history[0]:
+                marker = "o" if len(history) == 1 else None
+                text = f"{system}, {'validation' if name != column else 'training'}"
+                axes.plot(epochs, [row[name] for row in history], style, marker=marker, color=f"C{number}", label=text)
+    axes.set(xlabel="epoch", ylabel=label or column)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    plt.close(figure)
+    return figure
+
+
+def image_grid(columns, captions=None, side=1.4):
+    """Images side by side: one column a system, one row an image.
+
+    Args:
+        columns: {title: images}, each a sequence of the same number of RGB images, uint8 or float in [0, 1].
+        captions: optional {title: texts} printed under the images of a column.
+        side: inches of an image.
+    """
+    from matplotlib import pyplot as plt
+
+    rows = len(next(iter(columns.values())))
+    captions = captions or {}
+    height = side * (1.22 if captions else 1.04)
+    figure, axes = plt.subplots(rows, len(columns), figsize=(side * len(columns), height * rows), squeeze=False)
+    for column, (title, images) in enumerate(columns.items()):
+        axes[0, column].set_title(title, fontsize=8)
+        for row, image in enumerate(images):
+            axis = axes[row, column]
+            axis.imshow(np.asarray(image))
+            axis.set(xticks=[], yticks=[], frame_on=False)
+            if title in captions:
+                axis.set_xlabel(captions[title][row], fontsize=7, labelpad=1)
+    figure.tight_layout(pad=0.2)
+    plt.close(figure)
+    return figure
+
+
+def distributions(samples, label, bins=60, limit=None):
+    """Densities of several samples over one axis, as outlines. `samples`: {name: numbers}; `limit`: upper end of the axis."""
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 3.2))
+    limit = limit or max(float(np.percentile(values, 99.5)) for values in samples.values())
+    for name, values in samples.items():
+        axes.hist(np.clip(values, 0, limit), np.linspace(0, limit, bins), density=True, histtype="step", label=name)
+    axes.set(xlabel=label, ylabel="density")
+    axes.legend(fontsize="small")
+    plt.close(figure)
+    return figure
+
+
+def architecture(model):
+    """The layers of a Keras model as boxes in the size of their output, drawn by visualkeras; a PIL image."""
+    import warnings
+
+    import visualkeras
+
+    for layer in model.layers:
+        layer.output_shape = tuple(layer.output.shape)  # visualkeras reads Keras 2's name of it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about visualkeras' own defaults
+        image = visualkeras.layered_view(model, legend=True, scale_xy=3, scale_z=0.5, max_z=130, spacing=14)
+    return image.convert("RGB")
