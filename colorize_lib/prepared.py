@@ -1,0 +1,140 @@
+"""Prepared datasets: uint8 RGB arrays on disk, memory-mapped, with labels and a fingerprint.
+
+A prepared dataset is a folder that `data_prep` writes:
+
+    manifest.json            written last: a folder without it is not whole
+    SPLIT-000.npy, …         uint8, (rows, height, width, 3), at most 2 GB each
+    SPLIT-labels.npy         int32, (rows,), index into the manifest's `classes`; -1 where the source gives none
+    SPLIT-files.txt          one line a row: the source file, relative to the source folder
+
+The manifest holds `format`, `name`, `size`, `classes`, per split `count`, `shards` (file, rows, sha256), `labels_sha256` and
+`gray` (rows whose three channels are equal everywhere), how the images were made, and `fingerprint`, the SHA-256 of the
+arrays' and labels' hashes. RGB stays uint8 until it is on the device: an eighth of the memory of float64 Lab.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from colorize_lib import files
+from colorize_lib.errors import InputError
+
+FORMAT = 1
+
+
+def fingerprint(splits):
+    """SHA-256 over the hashes of all arrays and labels in the manifest's `splits`."""
+    hashes = {
+        name: [shard["sha256"] for shard in split["shards"]] + [split["labels_sha256"]]
+        for name, split in splits.items()
+    }
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+
+
+class Images:
+    """Rows of one split, over all its files: `len`, `shape`, and indexing by a slice or an array of row numbers.
+
+    Indexing returns a uint8 array (rows, height, width, 3) in memory; nothing else is read from disk.
+    """
+
+    def __init__(self, shards):
+        self._shards = shards
+        self._starts = np.cumsum([0] + [len(shard) for shard in shards])
+        self.shape = (int(self._starts[-1]), *shards[0].shape[1:])
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        rows = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else np.asarray(rows)
+        if len(self._shards) == 1:
+            return np.asarray(self._shards[0][rows])
+        result = np.empty((*rows.shape, *self.shape[1:]), "uint8")
+        owner = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(owner):
+            chosen = owner == number
+            result[chosen] = self._shards[number][rows[chosen] - self._starts[number]]
+        return result
+
+
+@dataclass
+class Split:
+    """One split: `images` (uint8 (n, h, w, 3), array or `Images`), `labels` (int32 (n,)), `files` (n names), `gray` rows."""
+
+    images: object
+    labels: np.ndarray
+    files: list = field(default_factory=list)
+    gray: np.ndarray = field(default_factory=lambda: np.array([], int))
+
+    def __len__(self):
+        return len(self.images)
+
+    def take(self, rows):
+        """The split with only these rows, read into memory."""
+        rows = np.asarray(rows)
+        return Split(
+            self.images[rows],
+            self.labels[rows],
+            [self.files[row] for row in rows] if self.files else [],
+            np.flatnonzero(np.isin(rows, self.gray)),
+        )
+
+    def limit(self, count, seed):
+        """The split itself if `count` is None or not smaller, else `count` rows drawn with `seed`, in their order."""
+        if count is None or count >= len(self):
+            return self
+        return self.take(np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False)))
+
+
+@dataclass
+class Dataset:
+    """A prepared dataset: `splits` by name ("train", "validation", "test"), `classes`, `manifest`, and the `folder` it is in."""
+
+    splits: dict
+    classes: list
+    manifest: dict
+    folder: Path | None = None
+
+    @property
+    def fingerprint(self):
+        """SHA-256 that stands for all images and labels."""
+        return self.manifest["fingerprint"]
+
+    def __getitem__(self, split):
+        return self.splits[split]
+
+
+def open_dataset(folder):
+    """Open a prepared dataset without reading its images.
+
+    Args:
+        folder: the folder that `data_prep` wrote.
+
+    Raises:
+        InputError: missing, half-written, damaged, or written by another version of the format.
+    """
+    folder = Path(folder)
+    again = "prepare it with `python -m data_prep`"
+    if not (folder / "manifest.json").exists():
+        raise InputError(f"There is no prepared dataset in {folder}: {again}.")
+    manifest = files.read_json(folder / "manifest.json", "dataset manifest")
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise InputError(f"The dataset in {folder} is not of format {FORMAT}: delete the folder and {again}.")
+    try:
+        splits = {name: _open_split(folder, name, split) for name, split in manifest["splits"].items()}
+        return Dataset(splits, manifest["classes"], manifest, folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"The dataset in {folder} is damaged ({error}): delete the folder and {again}.") from error
+
+
+def _open_split(folder, name, split):
+    shards = [np.load(folder / shard["file"], mmap_mode="r", allow_pickle=False) for shard in split["shards"]]
+    labels = np.load(folder / f"{name}-labels.npy", allow_pickle=False)
+    lines = (folder / f"{name}-files.txt").read_text(encoding="utf-8").splitlines()
+    counts = {sum(len(shard) for shard in shards), len(labels), len(lines), split["count"]}
+    if len(counts) != 1 or any(shard.dtype != np.uint8 or shard.ndim != 4 for shard in shards):
+        raise ValueError(f"split {name} has arrays of different lengths or types")
+    return Split(Images(shards), labels, lines, np.array(split["gray"], int))

@@ -1,0 +1,125 @@
+"""Unpack archives of datasets that are not trusted: nothing leaves the folder, nothing grows without bound, and it resumes.
+
+An archive is unpacked into `.unpacking-NAME` beside its destination, which is renamed when the last file is there, so that a folder
+of the right name is whole. A file that an interrupted run left short is written again; one of full size is kept.
+"""
+
+import lzma
+import os
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from colorize_lib import files
+from colorize_lib.errors import InputError
+
+GROWTH = 10  # photographs hardly compress; an archive that grows more than this is a bomb
+SLACK_BYTES = 64 << 20  # for archives of a few small files
+MOST_FILES = 5_000_000
+
+_DAMAGE = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError),
+    *(RuntimeError, NotImplementedError),  # encrypted, or a compression that Python does not know
+    *(FileExistsError, IsADirectoryError, NotADirectoryError),  # one name as a file and as a folder
+)
+
+
+def unpack(archive, folder):
+    """Unpack a .zip or .tar(.gz, .xz, .bz2) archive; a single folder at its top becomes `folder` itself.
+
+    Args:
+        archive: path of the file.
+        folder: destination; must not exist.
+
+    Raises:
+        InputError: damaged archive, a path that leads out of the folder, a link or device, absurd size, no space.
+    """
+    archive, folder = Path(archive), Path(folder)
+    staging = folder.with_name(f".unpacking-{folder.name}")
+    with files.disk_errors(staging, "unpack into"):
+        staging.mkdir(parents=True, exist_ok=True)
+        try:
+            if zipfile.is_zipfile(archive):
+                _unpack_zip(archive, staging)
+            else:
+                _unpack_tar(archive, staging)
+        except _DAMAGE as error:
+            raise InputError(
+                f"The archive {archive} is damaged or incomplete ({error}): delete it and run the same command again."
+            ) from error
+        entries = list(staging.iterdir())
+        single = len(entries) == 1 and entries[0].is_dir()
+        os.replace(entries[0] if single else staging, folder)
+        if single:
+            staging.rmdir()
+
+
+def _unpack_zip(archive, staging):
+    with zipfile.ZipFile(archive) as opened:
+        members = opened.infolist()
+        budget = _Budget(archive)
+        for member in members:
+            _check_path(archive, member.filename)
+            if stat.S_ISLNK(member.external_attr >> 16):
+                raise _refused(archive, member.filename, "is a link")
+            budget.spend(member.filename, member.file_size)
+        missing = [m for m in members if not m.is_dir() and not _is_there(staging / m.filename, m.file_size)]
+        needed, free = sum(member.file_size for member in missing), shutil.disk_usage(staging).free
+        if needed > free:
+            raise InputError(
+                f"Unpacking {archive} needs {needed / 1e9:.1f} GB and {staging.parent} has {free / 1e9:.1f} GB left: "
+                "free some space, or choose another --home."
+            )
+        for member in missing:
+            target = staging / member.filename
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with opened.open(member) as source, open(target, "wb") as file:
+                    shutil.copyfileobj(source, file, 1 << 20)
+            except BaseException:  # a wrong checksum shows after the last byte, when the size is right
+                target.unlink(missing_ok=True)
+                raise
+
+
+def _unpack_tar(archive, staging):
+    with tarfile.open(archive) as opened:
+        budget = _Budget(archive)
+        for member in opened:
+            _check_path(archive, member.name)
+            if not (member.isfile() or member.isdir()):
+                raise _refused(archive, member.name, "is a link or a device")
+            budget.spend(member.name, member.size)
+            if member.isfile() and not _is_there(staging / member.name, member.size):
+                opened.extract(member, staging, filter="data")
+
+
+class _Budget:
+    """What is left of the files and bytes that an archive of this size may hold."""
+
+    def __init__(self, archive):
+        self._archive = archive
+        self._files, self._bytes = MOST_FILES, GROWTH * archive.stat().st_size + SLACK_BYTES
+
+    def spend(self, name, size):
+        self._files, self._bytes = self._files - 1, self._bytes - size
+        if self._files < 0 or self._bytes < 0:
+            raise _refused(self._archive, name, "makes it absurdly large for a set of photographs")
+
+
+def _check_path(archive, name):
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts:
+        raise _refused(archive, name, "leads out of the folder")
+    if len(name) > 1000 or any(len(os.fsencode(part)) > 255 for part in path.parts):
+        raise _refused(archive, name[:80], "has too long a name")
+
+
+def _refused(archive, name, why):
+    return InputError(f"The archive {archive} is refused, because {name!r} in it {why}: get it from its publisher.")
+
+
+def _is_there(path, size):
+    return path.is_file() and path.stat().st_size == size
