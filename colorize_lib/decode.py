@@ -16,6 +16,7 @@ more than `MAX_PIXELS` is decoded.
 import contextlib
 import io
 import warnings
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
@@ -24,7 +25,7 @@ from colorize_lib.errors import InputError
 
 MAX_PIXELS = 64_000_000  # 192 MB as RGB; decoding needs about three times that for a moment
 
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "AVIF", "JPEG2000")
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "AVIF", "JPEG2000")
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _READABLE = "JPEG, PNG, WebP, TIFF, GIF, BMP, PPM, AVIF and JPEG 2000 are read"
 
@@ -54,7 +55,7 @@ def decode(file, managed=True):
 
 def _decode(file, managed):
     try:
-        with Image.open(file, formats=_FORMATS) as image:
+        with Image.open(file, formats=_formats()) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise InputError(f"{width} × {height} pixels are more than the {MAX_PIXELS:,} that are read")
@@ -69,6 +70,13 @@ def _decode(file, managed):
     except Exception as error:  # damaged files make Pillow's decoders raise almost anything
         detail = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"it cannot be decoded: {detail}") from error
+
+
+@lru_cache
+def _formats():
+    """Those of `_FORMATS` that this build of Pillow reads."""
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
 
 
 def upright(image, managed=True):
