@@ -5,7 +5,7 @@ VENV ?= .venv
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 RUN := $(VENV)/bin/python
 # What was written as NAME=VALUE behind `make` goes to the notebook, which checks names and values.
-PARAMETERS = $(filter-out PYTHON=% VENV=% GPU=%,$(MAKEOVERRIDES))
+PARAMETERS = $(filter-out PYTHON=% VENV=% GPU=% RUNS=%,$(MAKEOVERRIDES))
 
 .PHONY: help setup lab test results
 .SECONDARY:
@@ -33,8 +33,8 @@ data-%: setup  ## fetch, verify and prepare a dataset: tiny-imagenet, cifar10, c
 lab: setup  ## open JupyterLab on the notebooks
 	$(VENV)/bin/jupyter lab notebooks
 
-results: setup  ## write README's table anew from results/
-	@$(RUN) -m colorize_lib results
+results: setup  ## write README's table anew from results/; RUNS="runs/…" collects finished runs first
+	@$(RUN) -m colorize_lib results $(RUNS)
 
 test: setup  ## ruff, pytest, and the notebooks against their committed outputs
 	$(VENV)/bin/ruff check .

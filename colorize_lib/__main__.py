@@ -21,6 +21,14 @@ def _reproduce(arguments):
     reproduce(arguments.paper, arguments.parameters)
 
 
+def _results(arguments):
+    from colorize_lib import results
+
+    for folder in arguments.run:
+        print(f"collected {results.collect(folder)}")
+    results.write_readme()
+
+
 def _parser():
     parser = argparse.ArgumentParser(prog="python -m colorize_lib", description="Learned image colorization in Keras.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -30,6 +38,9 @@ def _parser():
     command.set_defaults(call=_reproduce)
     command = commands.add_parser("models", help="list the networks, with their papers and numbers of parameters")
     command.set_defaults(call=_models)
+    command = commands.add_parser("results", help="collect finished runs into results/ and write README's table anew")
+    command.add_argument("run", nargs="*", help="run folders to collect first")
+    command.set_defaults(call=_results)
     return parser
 
 

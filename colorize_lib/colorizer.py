@@ -4,13 +4,20 @@ The conversion from RGB to the network's input and target runs on the device, in
 uint8 RGB and training, scoring and display share one colour path.
 """
 
+from pathlib import Path
+
 import keras
 import numpy as np
 from keras import ops
+from PIL import Image
 
-from colorize_lib import color, models
+from colorize_lib import color, files, models
+from colorize_lib.decode import decode, upright
+from colorize_lib.errors import InputError
 
-# Rows of a photo that are turned into RGB at once: bounds the memory for photos of any size.
+WEIGHTS = Path(__file__).parent / "weights"
+
+# Pixels of a photo that are turned into RGB at once: bounds the memory for photos of any size.
 STRIP_PIXELS = 1 << 20
 
 
@@ -69,16 +76,16 @@ class Colorizer(keras.Model):
         The network sees the photo resized to its input size; the predicted ab is enlarged and joined with the photo's own L.
 
         Args:
-            photo: `PIL.Image.Image` of any mode, or uint8 array (height, width), (height, width, 1, 3 or 4).
+            photo: path of an image file, `PIL.Image.Image` of any mode, or uint8 array (height, width[, 1 or 3]).
             saturation: factor on the predicted ab.
 
         Returns:
-            uint8 RGB array (height, width, 3).
-        """
-        from PIL import Image
+            uint8 RGB array (height, width, 3), upright.
 
-        image = photo if isinstance(photo, Image.Image) else Image.fromarray(np.squeeze(np.asarray(photo, "uint8")))
-        image = image.convert("RGB")
+        Raises:
+            InputError: not an image, or one that cannot be decoded.
+        """
+        image = _rgb_image(photo)
         size = self.network.input_shape[1:3]
         small = np.asarray(image.resize(size[::-1], Image.Resampling.LANCZOS))
         ab = saturation * ops.convert_to_numpy(self.predict_color(small[None])[0])[0]
@@ -92,6 +99,82 @@ class Colorizer(keras.Model):
             lab = ops.concatenate([lightness, np.stack([channel[strip] for channel in ab], axis=-1)], axis=-1)
             result[strip] = ops.convert_to_numpy(color.to_uint8(color.lab_to_rgb(lab)))
         return result
+
+
+def _rgb_image(photo):
+    """A path, `PIL.Image.Image` or uint8 array as a PIL image in sRGB."""
+    if isinstance(photo, Image.Image):
+        return upright(photo.copy()).convert("RGB")
+    if isinstance(photo, str | Path):
+        with files.disk_errors(photo, "read"):
+            try:
+                return Image.fromarray(decode(photo)).convert("RGB")
+            except InputError as error:
+                raise InputError(f"Cannot colorize {photo}: {error}.") from error
+    array = np.asarray(photo)
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):
+        raise InputError(
+            f"Cannot colorize an array of {array.dtype} and shape {array.shape}: give uint8, (height, width) or (height, width, 3)."
+        )
+    return Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array).convert("RGB")
+
+
+def compiled(name, *, learning_rate=1e-3, loss="mse", metrics=(), channels=None, **options):
+    """The network `name` as a compiled `Colorizer` with Adam, ready for `fit`.
+
+    Args:
+        name: registered name; its own convention scales input and target.
+        learning_rate: number or Keras schedule.
+        loss: Keras loss of (target, prediction).
+        metrics: functions of `colorize_lib.metrics` of (target, prediction), one value an image.
+        channels: see `Colorizer`.
+        options: of the builder, and `dtype`.
+    """
+    colorizer = Colorizer.from_name(name, channels=channels, **options)
+    means = [keras.metrics.MeanMetricWrapper(function, name=function.__name__) for function in metrics]
+    colorizer.compile(optimizer=keras.optimizers.Adam(learning_rate), loss=loss, metrics=means)
+    return colorizer
+
+
+def load(name, weights=None, **options):
+    """A trained `Colorizer`.
+
+    Args:
+        name: registered name of the network.
+        weights: path of a `.weights.h5` file, such as a run's `best.weights.h5`; None: the weights that come with the project.
+        options: of the builder, where the weights were not trained with its defaults.
+
+    Raises:
+        InputError: no weights of that network come with the project, or the file does not fit.
+    """
+    if weights is None:
+        weights = WEIGHTS / f"{name}.weights.h5"
+        if not weights.exists():
+            bundled = ", ".join(sorted(path.name.removesuffix(".weights.h5") for path in WEIGHTS.glob("*.weights.h5")))
+            models.entry(name)
+            raise InputError(
+                f"No weights of {name!r} come with the project (there are those of {bundled}): train it with `make reproduce-"
+                f"{models.entry(name).paper}` and name its best.weights.h5."
+            )
+    colorizer = Colorizer.from_name(name, **options)
+    load_weights(colorizer.network, weights)
+    return colorizer
+
+
+def load_weights(network, path):
+    """Load a `.weights.h5` file into a network. No code is run from the file.
+
+    Raises:
+        InputError: missing, damaged, or of another architecture or width.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"There are no weights in {path}: check the name, or train the network.")
+    try:
+        network.load_weights(path)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise InputError(f"The weights in {path} do not fit the network {network.name!r}: {reason}") from error
 
 
 def ensemble(name, first, second):

@@ -10,7 +10,6 @@ References: Wang, Bovik, Sheikh and Simoncelli 2004 (SSIM); Sharma, Wu and Dalal
 
 import math
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -154,8 +153,3 @@ def larger_channel_accuracy(truth, prediction):
     and Pokhrel print as "accuracy". With the two channels of ab a coin toss scores 0.5.
     """
     return ops.mean(ops.cast(ops.argmax(truth, axis=-1) == ops.argmax(prediction, axis=-1), "float32"), axis=(1, 2))
-
-
-def training_metric(function, name=None):
-    """A per-image function as a Keras metric for `compile`: its mean over the images of an epoch."""
-    return keras.metrics.MeanMetricWrapper(function, name=name or function.__name__)

@@ -31,9 +31,10 @@ import numpy as np
 
 import colorize_lib
 from colorize_lib import files
+from colorize_lib.colorizer import load_weights
 from colorize_lib.errors import InputError
 from colorize_lib.files import run_root
-from colorize_lib.progress import Progress, report
+from colorize_lib.progress import Progress
 
 FORMAT = 1
 
@@ -189,10 +190,6 @@ class Run:
         load_weights(model.network, self.folder / name / "best.weights.h5")
         return model, checkpoint.history
 
-    def stage(self, text):
-        """Say on the terminal what the run does now."""
-        report(text)
-
     def figure(self, figure, name):
         """Save a matplotlib figure as `figures/NAME.png`, atomically, and return it."""
         with files.atomic(self.folder / "figures" / f"{name}.png") as path:
@@ -256,22 +253,6 @@ def read_manifest(path):
             f"{path} is of format {found!r}, and this version of the project reads format {FORMAT}: use the version that wrote it."
         )
     return content
-
-
-def load_weights(network, path):
-    """Load a `.weights.h5` file into a network. No code is run from the file.
-
-    Raises:
-        InputError: missing, damaged, or of another architecture or width.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"There are no weights in {path}: train the network, or name the file with --weights.")
-    try:
-        network.load_weights(path)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise InputError(f"The weights in {path} do not fit the network {network.name!r}: {reason}") from error
 
 
 @contextlib.contextmanager

@@ -1,0 +1,29 @@
+"""What several test files share: the second backend, and a data home that holds nothing."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path_factory, monkeypatch):
+    """No test reads the user's data or runs, or writes there."""
+    monkeypatch.setenv("COLORIZE_DATA", str(tmp_path_factory.mktemp("data")))
+    monkeypatch.setenv("COLORIZE_RUNS", str(tmp_path_factory.mktemp("runs")))
+
+
+@pytest.fixture
+def run_on_jax():
+    """Function that runs Python code in a new process on Keras' JAX backend and returns what it printed."""
+
+    def run(code):
+        environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    return run

@@ -1,0 +1,131 @@
+import inspect
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from skimage.color import lab2rgb, rgb2gray, rgb2lab
+
+from colorize_lib import color
+
+
+def every_third_color():
+    """Every third value of each channel: 86³ = 636,056 colours, (636056, 3) uint8."""
+    values = np.arange(0, 256, 3, dtype="uint8")
+    return np.stack(np.meshgrid(values, values, values, indexing="ij"), -1).reshape(-1, 3)
+
+
+def check_against_scikit_image():
+    rgb = every_third_color()
+    expected = rgb2lab(rgb)
+    for given in (rgb, rgb / 255):
+        lab = np.asarray(color.rgb_to_lab(given))
+        assert lab.dtype == np.float32
+        assert np.abs(lab - expected).max() <= 1e-3
+    back = np.asarray(color.to_uint8(color.lab_to_rgb(lab)))
+    assert np.array_equal(back, rgb)
+
+
+def test_lab_equals_scikit_image_and_no_color_is_lost():
+    check_against_scikit_image()
+
+
+def test_lab_on_jax(run_on_jax):
+    code = "\n".join(
+        [
+            "import numpy as np, sys",
+            "from skimage.color import rgb2lab",
+            "from colorize_lib import color, models",
+            inspect.getsource(every_third_color),
+            inspect.getsource(check_against_scikit_image),
+            "check_against_scikit_image()",
+            "print('tensorflow' in sys.modules)",
+        ]
+    )
+    assert run_on_jax(code).split() == ["False"]
+
+
+def test_out_of_gamut_is_clipped_as_scikit_image_does():
+    lab = np.random.default_rng(0).uniform([0, -120, -120], [100, 120, 120], (5000, 3))
+    with np.errstate(all="ignore"):
+        import warnings
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = lab2rgb(lab)
+    found = np.asarray(color.lab_to_rgb(lab))
+    assert found.min() >= 0
+    assert found.max() <= 1
+    assert np.abs(found - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("rgb", [(0, 0, 0), (255, 255, 255), (255, 0, 0), (1, 1, 1)])
+def test_gradients_are_finite(rgb):
+    import tensorflow as tf
+
+    given = tf.constant([rgb], tf.float32) / 255
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(given)
+        lab = color.rgb_to_lab(given)
+        out_of_gamut = color.lab_to_rgb(lab + tf.constant([[0.0, 200.0, -200.0]]))
+        back = color.lab_to_rgb(lab)
+    for result in (lab, back, out_of_gamut):
+        assert np.isfinite(tape.gradient(result, given)).all()
+
+
+def test_gray():
+    rgb = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), dtype="uint8")
+    assert np.allclose(np.asarray(color.gray(rgb, color.GRAY_BT709))[..., 0], rgb2gray(rgb), atol=1e-6)
+
+
+# Written out from the papers, independently of color.py: input and target for one image.
+EXPECTED = {
+    "miu": lambda rgb, lab: (lab[..., :1] / 100, (lab[..., 1:] + 128) / 255),
+    "polychromify": lambda rgb, lab: (lab[..., :1], lab[..., 1:] / 128),
+    "yosemite": lambda rgb, lab: (rgb @ [[0.299], [0.587], [0.114]] * 2 - 1, rgb * 2 - 1),
+    "places": lambda rgb, lab: (rgb2gray(rgb)[..., None], (lab[..., 1:] + 128) / 255),
+    "kth": lambda rgb, lab: ((lab[..., :1] - 50) / 50, (lab[..., 1:] + 0.5) / 127.5),
+    "zhang": lambda rgb, lab: ((lab[..., :1] - 50) / 100, lab[..., 1:] / 110),
+    "unit_rgb": lambda rgb, lab: (rgb @ [[0.299], [0.587], [0.114]], rgb),
+}
+
+
+def test_every_convention_is_tested():
+    assert set(EXPECTED) == set(color.CONVENTIONS)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_convention(name):
+    rgb = np.random.default_rng(1).integers(0, 256, (2, 6, 5, 3), dtype="uint8")
+    convention = color.CONVENTIONS[name]
+    network_input, target = convention.encode(rgb)
+    expected_input, expected_target = EXPECTED[name](rgb / 255, rgb2lab(rgb))
+    assert np.allclose(np.asarray(network_input), expected_input, atol=1e-4)
+    assert np.allclose(np.asarray(target), expected_target, atol=1e-4)
+    assert target.shape[-1] == convention.channels
+    assert np.array_equal(np.asarray(color.to_uint8(convention.decode(rgb, target))), rgb)
+    assert np.allclose(np.asarray(convention.ab(target)), rgb2lab(rgb)[..., 1:], atol=1e-2)
+    lightness = color.rgb_to_lab(rgb)[..., :1]
+    assert np.array_equal(np.asarray(color.to_uint8(convention.decode(lightness, target))), rgb)
+
+
+def test_rgb_networks_can_keep_the_given_lightness():
+    rgb = np.random.default_rng(2).integers(60, 200, (1, 4, 4, 3), dtype="uint8")
+    prediction = np.full((1, 4, 4, 3), 0.1, "float32")
+    kept = color.CONVENTIONS["unit_rgb"].decode(rgb, prediction, keep_lightness=True)
+    assert np.allclose(np.asarray(color.rgb_to_lab(kept))[..., 0], rgb2lab(rgb)[..., 0], atol=0.01)
+
+
+def test_import_is_light():
+    code = """
+import sys, time
+begun = time.perf_counter()
+import colorize_lib
+assert time.perf_counter() - begun < 0.5
+import colorize_lib.models, colorize_lib.parameters
+heavy = {"tensorflow", "keras", "matplotlib", "skimage", "pandas"} & set(sys.modules)
+assert not heavy, heavy
+import colorize_lib.color  # needs Keras, which itself looks for matplotlib
+assert "skimage" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
+
+from colorize_lib import evaluate, models
+from colorize_lib.data import Split
+
+
+@pytest.fixture(scope="module")
+def split():
+    random = np.random.default_rng(0)
+    images = tf.image.resize(random.integers(0, 256, (23, 5, 5, 3)), (16, 16)).numpy().astype("uint8")
+    images[7] = images[7][..., :1]
+    return Split(images, np.zeros(23, "int32"), gray=np.array([7]))
+
+
+@pytest.mark.parametrize("batch_size", [5, 250])
+def test_scores_equal_a_plain_loop(split, batch_size):
+    constant = np.array([7.0, -3.0])
+    table = evaluate.score(evaluate.ConstantColor(constant), split, batch_size)
+    assert len(table) == 23
+    assert list(np.flatnonzero(table["gray"])) == [7]
+    for row, image in enumerate(split.images):
+        lab = rgb2lab(image)
+        predicted_lab = np.concatenate([lab[..., :1], np.broadcast_to(constant, (16, 16, 2))], -1)
+        predicted = lab2rgb(predicted_lab)
+        found = table.loc[row]
+        truth = (image / 255).astype("float32")
+        assert found["psnr_rgb"] == pytest.approx(
+            float(tf.image.psnr(truth, predicted.astype("float32"), 1.0)), abs=1e-3
+        )
+        assert found["ssim"] == pytest.approx(float(tf.image.ssim(truth, predicted.astype("float32"), 1.0)), abs=1e-4)
+        scaled = (lab[..., 1:] / 128).astype("float32")
+        plain = (constant / 128 + 0 * scaled).astype("float32")
+        assert found["psnr_ab"] == pytest.approx(float(tf.image.psnr(scaled, plain, 1.0)), abs=1e-3)
+        assert found["mae_ab"] == pytest.approx(np.abs(lab[..., 1:] - constant).mean(), abs=1e-3)
+        assert found["delta_e2000"] == pytest.approx(deltaE_ciede2000(lab, rgb2lab(predicted)).mean(), abs=1e-2)
+
+
+def test_round_trip_is_what_writing_uint8_does(split):
+    system = evaluate.ConstantColor((9.0, 4.0))
+    exact, rounded = (evaluate.score(system, split, round_trip=on)["psnr_rgb"] for on in (False, True))
+    assert 0 < np.abs(exact - rounded).max() < 0.5
+
+
+def test_truth_has_its_own_colorfulness(split):
+    truth = evaluate.score_truth(split)
+    gray = evaluate.score(evaluate.ConstantColor(), split)
+    assert truth["colorfulness"].drop(7).min() > 5
+    assert gray["colorfulness"].max() < 0.1
+    assert truth["chroma"][7] < 0.1
+
+
+def test_mean_ab(split):
+    assert np.allclose(evaluate.mean_ab(split, 5), rgb2lab(split.images)[..., 1:].mean((0, 1, 2)), atol=1e-3)
+
+
+def test_the_mean_color_is_the_best_constant_by_squared_error(split):
+    best = evaluate.mean_ab(split)
+
+    def squared_error(ab):
+        return ((rgb2lab(split.images)[..., 1:] - ab) ** 2).mean()
+
+    assert all(squared_error(best) < squared_error(best + step) for step in ([1, 0], [-1, 0], [0, 1], [0, -1]))
+
+
+def test_interval_covers_the_mean_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    hits = 0
+    for _ in range(100):
+        _, low, high = evaluate.interval(random.normal(3, 1, 200), resamples=400)
+        hits += low <= 3 <= high
+    assert 85 <= hits <= 100
+    assert evaluate.interval([2.0, 2.0]) == (2.0, 2.0, 2.0)
+
+
+def test_paper_vs_here(split):
+    summary = evaluate.summary(evaluate.score(evaluate.ConstantColor(), split))
+    table = evaluate.paper_vs_here({"cnn": ({"ssim": 0.9061}, summary), "eccv16": ({"ssim": 0.923}, None)}, ["ssim"])
+    assert table.loc["cnn", ("ssim", "paper")] == "0.9061"
+    assert table.loc["cnn", ("ssim", "here")].startswith(f"{summary['ssim']['mean']:.4g} [")
+    assert table.loc["eccv16", ("ssim", "here")] == "not run"
+
+
+def test_published_numbers_name_known_systems():
+    for table in ("table1", "table2"):
+        known = {*models.names("polychromify"), "polychromify_ab", "eccv16", "siggraph17"}
+        assert set(evaluate.published("polychromify", table)) <= known
+    assert evaluate.published("polychromify", "table2", "polychromify_ab", "psnr_rgb") == 22.444

@@ -1,0 +1,101 @@
+"""The rules that hold for every paper's notebook."""
+
+import ast
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from colorize_lib import parameters, reproduce
+from colorize_lib.parameters import KNOWN
+
+ROOT = Path(__file__).parent.parent
+PAPERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SKELETON = [
+    "Goal",
+    "Setup",
+    "Parameters",
+    "Data",
+    "Models",
+    "Training",
+    "Evaluation",
+    "Paper vs. here",
+    "Deviations",
+    "What we learned",
+]
+
+
+@pytest.fixture(params=PAPERS, ids=lambda path: path.stem)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_skeleton(notebook):
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == SKELETON
+
+
+def test_executed_in_order_without_error(notebook):
+    counts = [cell.execution_count for cell in code_cells(notebook)]
+    assert counts == list(range(1, len(counts) + 1))
+    assert not [output for cell in code_cells(notebook) for output in cell.outputs if output.output_type == "error"]
+
+
+def test_some_printed_output_is_compared(notebook):
+    compared = [cell for cell in code_cells(notebook) if "nbval-ignore-output" not in cell.metadata.get("tags", [])]
+    assert sum(bool(cell.outputs) for cell in compared) >= 5
+
+
+def test_no_paths_of_a_machine(notebook):
+    text = json.dumps(notebook)
+    for place in ("/home/", "/root/", "/Users/", "/tmp/", str(ROOT)):
+        assert place not in text
+
+
+def test_cells_are_short_and_the_file_is_small(notebook):
+    assert max(len(cell.source.splitlines()) for cell in code_cells(notebook)) <= 25
+
+
+@pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
+def test_size(path):
+    assert path.stat().st_size <= 3_000_000
+
+
+def test_parameters_cell(notebook):
+    tagged = [cell for cell in code_cells(notebook) if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    before = code_cells(notebook)[: code_cells(notebook).index(tagged[0])]
+    names = {node.id for node in ast.walk(ast.parse(tagged[0].source)) if isinstance(node, ast.Name)}
+    used_before = {
+        node.id for cell in before for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)
+    }
+    assert not {name for name in names if name.isupper()} & used_before
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+@pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
+def test_profiles(path):
+    names = reproduce.declared(path)
+    profiles = names["PROFILES"]
+    assert set(profiles) == {"quick", "paper"}
+    assert profiles["quick"].keys() == profiles["paper"].keys()
+    assert {name.lower() for name in names if name != "PROFILES"} <= set(KNOWN)
+    for profile in profiles:
+        given = {name: value for name, value in names.items() if name != "PROFILE"} | {"PROFILE": profile}
+        assert parameters.resolve(profiles, given).label == profile
+
+
+def test_no_function_is_defined_in_two_notebooks():
+    defined = [
+        node.name
+        for path in PAPERS
+        for cell in code_cells(nbformat.read(path, as_version=4))
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.FunctionDef)
+    ]
+    assert len(defined) == len(set(defined))

@@ -1,0 +1,66 @@
+import pytest
+
+from colorize_lib import parameters
+from colorize_lib.errors import InputError
+
+PROFILES = {
+    "quick": {"dataset": "photos", "epochs": 2, "width": 0.5, "train_limit": None, "dtype": "float32"},
+    "paper": {"dataset": "tiny-imagenet", "epochs": None, "width": 1.0, "train_limit": None, "dtype": "auto"},
+}
+
+
+def test_profile_and_overrides():
+    quick = parameters.resolve(PROFILES, {"PROFILES": PROFILES, "EPOCHS": None})
+    assert (quick.label, quick.epochs, quick.width, quick.seed) == ("quick", 2, 0.5, 0)
+    budgeted = parameters.resolve(PROFILES, {"PROFILE": "paper", "EPOCHS": 3, "WIDTH": 1})
+    assert (budgeted.label, budgeted.profile, budgeted.epochs) == ("budgeted", "paper", 3)
+    assert isinstance(budgeted.width, float)
+    assert parameters.resolve(PROFILES, {"PROFILE": "paper", "SEED": 3, "SYSTEMS": "cnn"}).label == "paper"
+
+
+def test_key_names_the_training_not_what_is_shown():
+    def key(**given):
+        return parameters.resolve(PROFILES, given).key()
+
+    assert key() == key(SYSTEMS="cnn")
+    assert len({key(), key(EPOCHS=3), key(SEED=1), key(PROFILE="paper")}) == 4
+    assert key(RUN="mine") == "mine"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"EPOCH": 3}, r"no parameter EPOCH \(did you mean 'EPOCHS'\?\): this notebook takes .*EPOCHS"),
+        ({"EPOCHS": 0}, "EPOCHS is 0: it must be a whole number from 1"),
+        ({"EPOCHS": "3"}, "must be a whole number"),
+        ({"EPOCHS": True}, "must be a whole number"),
+        ({"EPOCHS": 2.5}, "must be a whole number"),
+        ({"WIDTH": float("nan")}, "WIDTH is nan"),
+        ({"WIDTH": -1.0}, "WIDTH is -1.0: it must be a number from 0.01 to 16"),
+        ({"DTYPE": "float16"}, "one of auto, float32, mixed_bfloat16"),
+        ({"PROFILE": "papre"}, "PROFILE is 'papre': it must be one of quick, paper"),
+        ({"RUN": "../up"}, "RUN is '../up'"),
+        ({"RUN": ""}, "RUN is ''"),
+    ],
+)
+def test_wrong_parameters_are_one_sentence(given, message):
+    with pytest.raises(InputError, match=message):
+        parameters.resolve(PROFILES, given)
+
+
+def test_systems():
+    names = ["cnn", "polychromify", "polychromify_a"]
+    assert parameters.resolve(PROFILES, {}).chosen(names, ["cnn"]) == ["cnn"]
+    assert parameters.resolve(PROFILES, {"SYSTEMS": "all"}).chosen(names, []) == names
+    assert parameters.resolve(PROFILES, {"SYSTEMS": "polychromify, cnn"}).chosen(names, []) == names[:2]
+    with pytest.raises(InputError, match=r"no system 'cn' \(did you mean 'cnn'\?\)"):
+        parameters.resolve(PROFILES, {"SYSTEMS": "cn"}).chosen(names, [])
+
+
+def test_parse_the_command_line():
+    parsed = parameters.parse(["EPOCHS=3", "WIDTH=0.5", "RUN=001", "SYSTEMS=a,b", "NEW=x", "SEED="])
+    assert parsed == {"EPOCHS": 3, "WIDTH": 0.5, "RUN": "001", "SYSTEMS": "a,b", "NEW": "x"}
+    with pytest.raises(InputError, match="not of the form NAME=VALUE"):
+        parameters.parse(["EPOCHS"])
+    with pytest.raises(InputError, match="EPOCHS is 'many'"):
+        parameters.parse(["EPOCHS=many"])

@@ -1,0 +1,124 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from colorize_lib import models
+from colorize_lib.errors import InputError
+
+COUNTS = {
+    "cnn": 93_826,
+    "polychromify": 1_084_802,
+    "polychromify_overfit": 1_084_802,
+    "polychromify_a": 1_084_737,
+    "polychromify_b": 1_084_737,
+}
+
+
+def dense_count(inputs, outputs, kernel=1):
+    return kernel * kernel * inputs * outputs + outputs
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameter_count(name):
+    assert models.build(name).count_params() == COUNTS[name]
+
+
+@pytest.mark.parametrize("version", range(1, 7))
+def test_table_1_parameter_count(version):
+    convolutions, dense = [32, 64, 128], [128, 64, 128]
+    if version == 2:
+        convolutions, dense = [32, 64, 128, 256], [128, 64, 32, 64, 128]
+    decoder = convolutions[::-1]
+    expected, width = 0, 1
+    for filters in convolutions:
+        expected, width = expected + dense_count(width, filters, 3), filters
+    batch_norm = 4 * width if version >= 4 else 0
+    for units in dense:
+        expected, width = expected + dense_count(width, units), units
+    batch_norm += 4 * width if version >= 4 else 0
+    for filters in decoder:
+        expected, width = expected + dense_count(width, filters, 3), filters
+    assert models.build(f"polychromify_v{version}").count_params() == expected + batch_norm + dense_count(width, 2)
+
+
+def test_dropout_where_the_paper_has_it():
+    def rates(name):
+        return [layer.rate for layer in models.build(name, width=0.1).layers if isinstance(layer, layers.Dropout)]
+
+    assert rates("polychromify") == rates("polychromify_a") == [0.5, 0.5]
+    assert len(rates("polychromify_v6")) == 2
+    for name in ("polychromify_overfit", "polychromify_v4", "polychromify_v5", "cnn"):
+        assert rates(name) == []
+
+
+def written_out(channels):
+    """The final model as the paper's section 4 lists it, plainly."""
+    return keras.Sequential(
+        [
+            keras.Input((64, 64, 1)),
+            layers.Conv2D(64, 3, 2, "same", activation="relu"),
+            layers.Conv2D(128, 3, 2, "same", activation="relu"),
+            layers.Conv2D(256, 3, 2, "same", activation="relu"),
+            layers.BatchNormalization(),
+            layers.Dense(128, "relu"),
+            layers.Dropout(0.5),
+            layers.Dense(64, "relu"),
+            layers.Dropout(0.5),
+            layers.Dense(128, "relu"),
+            layers.BatchNormalization(),
+            layers.Conv2D(256, 3, padding="same", activation="relu"),
+            layers.UpSampling2D(),
+            layers.Conv2D(128, 3, padding="same", activation="relu"),
+            layers.UpSampling2D(),
+            layers.Conv2D(64, 3, padding="same", activation="relu"),
+            layers.UpSampling2D(),
+            layers.Conv2D(channels, 1, activation="tanh"),
+        ]
+    )
+
+
+@pytest.mark.parametrize(("name", "channels"), [("polychromify", 2), ("polychromify_a", 1)])
+def test_same_output_as_the_layers_written_out(name, channels):
+    model, plain = models.build(name), written_out(channels)
+    random = np.random.default_rng(0)
+    weights = [random.normal(0, 0.05, weight.shape) for weight in plain.get_weights()]
+    weights = [np.abs(weight) if weight.ndim == 1 else weight for weight in weights]  # variances are positive
+    plain.set_weights(weights)
+    model.set_weights(weights)
+    lightness = random.uniform(0, 100, (2, 64, 64, 1)).astype("float32")
+    assert np.allclose(model(lightness), plain(lightness), atol=1e-5)
+    assert model(lightness).shape == (2, 64, 64, channels)
+
+
+def test_cnn_same_output_as_the_layers_written_out():
+    plain = keras.Sequential([keras.Input((64, 64, 1))])
+    for filters in (32, 64, 128):
+        plain.add(layers.Conv2D(filters, 3, padding="same", activation="relu"))
+        plain.add(layers.BatchNormalization())
+    plain.add(layers.Conv2D(2, 1, activation="tanh"))
+    model = models.build("cnn")
+    model.set_weights(plain.get_weights())
+    lightness = np.random.default_rng(0).uniform(0, 100, (1, 64, 64, 1)).astype("float32")
+    assert np.allclose(model(lightness), plain(lightness), atol=1e-5)
+
+
+def test_width_scales_filters():
+    narrow = models.build("polychromify", width=0.25)
+    assert narrow.get_layer("encoder3_conv").filters == 64
+    assert narrow.count_params() < COUNTS["polychromify"] / 12
+
+
+def test_mixed_precision_keeps_weights_and_output_in_float32():
+    model = models.build("polychromify", width=0.1, dtype="mixed_bfloat16")
+    assert model.get_layer("encoder1_conv").compute_dtype == "bfloat16"
+    assert model.output.dtype == "float32"
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_unknown_names_are_one_clear_sentence():
+    with pytest.raises(InputError, match="did you mean 'polychromify'"):
+        models.build("polychromfy")
+    with pytest.raises(InputError, match="no option 'widht': it takes size, width"):
+        models.build("polychromify", widht=2)
