@@ -32,6 +32,8 @@ SHARD_BYTES = 2_000_000_000
 CHUNK_BYTES = 8 << 20  # one task of a worker, and what is lost when it is killed
 SKIPPED_SHARE = 0.01  # more unreadable images than this are a mistake in the folder, not bad luck
 
+CONNECT = 20  # seconds to wait for a Dask scheduler
+
 JOURNAL = "journal.jsonl"
 
 
@@ -296,7 +298,7 @@ def _workers(tasks, jobs, dask):
     except ImportError as error:
         raise InputError("Dask is not installed: run `pip install distributed`, or leave out --dask.") from error
     try:
-        client = distributed.Client(dask, timeout=20)
+        client = distributed.Client(dask, timeout=CONNECT)
     except (OSError, ValueError, TimeoutError) as error:
         raise InputError(
             f"No Dask scheduler answers at {dask}: start one with `dask scheduler`, or give its address as tcp://HOST:PORT."
