@@ -4,6 +4,7 @@ The conversion from RGB to the network's input and target runs on the device, in
 uint8 RGB and training, scoring and display share one colour path.
 """
 
+import warnings
 from pathlib import Path
 
 import keras
@@ -171,7 +172,9 @@ def load_weights(network, path):
     if not path.exists():
         raise InputError(f"There are no weights in {path}: check the name, or train the network.")
     try:
-        network.load_weights(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the error says enough
+            network.load_weights(path)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise InputError(f"The weights in {path} do not fit the network {network.name!r}: {reason}") from error

@@ -22,6 +22,7 @@ import os
 import platform
 import subprocess
 import time
+import zipfile
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -286,7 +287,7 @@ class _Checkpoint(keras.callbacks.Callback):
             with np.load(path, allow_pickle=False) as state:
                 self.history = json.loads(str(state["history"]))
                 values = [state[f"variable{i}"] for i in range(len(self._variables))]
-        except (OSError, ValueError, KeyError, EOFError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
             raise InputError(
                 f"Cannot resume from {path} ({error}): delete the folder {self.folder} to train this system anew."
             ) from error

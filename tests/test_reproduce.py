@@ -22,13 +22,13 @@ def notebooks(tmp_path, monkeypatch):
     def write(source):
         first = nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
         notebook = nbformat.v4.new_notebook(cells=[first, nbformat.v4.new_code_cell(source)])
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, folder / "toy.ipynb")
 
     return write
 
 
-FINISH = """import csv, json
+FINISH = """print("seen in the page")
 from colorize_lib import files, parameters, progress
 progress.report("toy: epoch 1/1 (100%), loss 0.5, 0:00 left")
 resolved = parameters.resolve(PROFILES, {name: value for name, value in globals().items() if name.isupper()})
@@ -42,7 +42,7 @@ def test_parameters_reach_the_notebook_and_results_are_shown(notebooks, capsys):
     folder = reproduce.reproduce("toy", ["EPOCHS=3"])
     assert json.loads((folder / "metrics.json").read_text()) == {"epochs": 3}
     assert nbformat.read(folder / "notebook.ipynb", as_version=4).cells[-1].execution_count
-    assert "21.6" in (folder / "notebook.html").read_text() or (folder / "notebook.html").stat().st_size > 1000
+    assert "seen in the page" in (folder / "notebook.html").read_text()
     printed = capsys.readouterr().out
     assert "toy: budgeted run in" in printed
     assert "loss 0.5" in printed
@@ -68,11 +68,8 @@ def test_wrong_parameters_stop_before_any_work(notebooks, capsys):
 
 
 def test_a_failing_notebook_is_an_error_and_is_kept(notebooks, capsys):
-    notebooks(
-        "raise InputError('the disk is full; free some space')".replace(
-            "raise", "from colorize_lib.errors import InputError\nraise"
-        )
-    )
+    raising = "from colorize_lib.errors import InputError; raise InputError('the disk is full; free some space')"
+    notebooks(raising)
     assert __main__.main(["reproduce", "toy"]) == 2
     assert capsys.readouterr().err.strip() == "error: the disk is full; free some space"
     notebooks("1 / 0")
