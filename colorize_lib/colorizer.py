@@ -41,9 +41,9 @@ class Colorizer(keras.Model):
         self.channels = channels
 
     @classmethod
-    def from_name(cls, name, *, channels=None, **options):
-        """The registered network `name`, built with `options`, under its own convention."""
-        return cls(models.build(name, **options), models.entry(name).convention, channels)
+    def from_name(cls, name, *, convention=None, channels=None, **options):
+        """The registered network `name`, built with `options`, under its own convention unless another one is given."""
+        return cls(models.build(name, **options), convention or models.entry(name).convention, channels)
 
     def call(self, rgb, training=False):
         inputs, target = self.convention.encode(rgb)
@@ -120,18 +120,19 @@ def _rgb_image(photo):
     return Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array).convert("RGB")
 
 
-def compiled(name, *, learning_rate=1e-3, loss="mse", metrics=(), channels=None, **options):
+def compiled(name, *, learning_rate=1e-3, loss="mse", metrics=(), convention=None, channels=None, **options):
     """The network `name` as a compiled `Colorizer` with Adam, ready for `fit`.
 
     Args:
-        name: registered name; its own convention scales input and target.
+        name: registered name.
         learning_rate: number or Keras schedule.
         loss: Keras loss of (target, prediction).
         metrics: functions of `colorize_lib.metrics` of (target, prediction), one value an image.
+        convention: scales input and target; None: the network's own.
         channels: see `Colorizer`.
         options: of the builder, and `dtype`.
     """
-    colorizer = Colorizer.from_name(name, channels=channels, **options)
+    colorizer = Colorizer.from_name(name, convention=convention, channels=channels, **options)
     means = [keras.metrics.MeanMetricWrapper(function, name=function.__name__) for function in metrics]
     colorizer.compile(optimizer=keras.optimizers.Adam(learning_rate), loss=loss, metrics=means)
     return colorizer

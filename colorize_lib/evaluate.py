@@ -38,6 +38,17 @@ def mean_ab(split, batch_size=256):
     return total / len(split)
 
 
+class GivenLightness:
+    """A system that predicts RGB, with the lightness of its prediction replaced by that of the image it colorizes."""
+
+    def __init__(self, system):
+        self.system = system
+
+    def predict_color(self, rgb):
+        ab, predicted = self.system.predict_color(rgb)
+        return ab, color.CONVENTIONS["unit_rgb"].decode(rgb, predicted, keep_lightness=True)
+
+
 class Scorer(keras.Model):
     """RGB batch → dictionary of (batch,) metrics; a model, because `predict` compiles it on any backend."""
 
@@ -60,6 +71,7 @@ class Scorer(keras.Model):
             "delta_e2000": metrics.delta_e2000(lab, predicted_lab),
             "colorfulness": metrics.colorfulness(predicted),
             "chroma": metrics.chroma(predicted_lab),
+            "mae_lightness": metrics.mae(lab[..., :1], predicted_lab[..., :1]),
         }
 
 
@@ -80,13 +92,14 @@ def score(system, split, batch_size=250, round_trip=False):
 
     Returns:
         pandas DataFrame, one row an image in the split's order, columns `METRICS` (dB; SSIM; mean absolute error of ab,
-        ΔE2000 and chroma in Lab units) and `gray`, true where the image has no colour.
+        ΔE2000 and chroma in Lab units), `mae_lightness`, how far the lightness strays from the image's, in Lab units, and
+        `gray`, true where the image has no colour.
     """
     import pandas as pd
 
     scorer = Scorer(system, round_trip)
     scorer.compile()
-    table = pd.DataFrame(scorer.predict(Batches(split, batch_size), verbose=0))[list(METRICS)]
+    table = pd.DataFrame(scorer.predict(Batches(split, batch_size), verbose=0))[[*METRICS, "mae_lightness"]]
     table["gray"] = np.isin(np.arange(len(split)), split.gray)
     return table
 
@@ -112,6 +125,31 @@ def interval(values, confidence=0.95, resamples=1000, seed=0):
         (values,), np.mean, confidence_level=confidence, n_resamples=resamples, batch=100, method="percentile", rng=seed
     ).confidence_interval
     return float(values.mean()), float(found.low), float(found.high)
+
+
+def seed_interval(values, confidence=0.95):
+    """Mean of one value a seed and its Student t interval: (mean, low, high). A single value has none: low and high are NaN."""
+    from scipy import stats
+
+    values = np.asarray(values, "float64")
+    mean, count = float(values.mean()), len(values)
+    if count < 2:
+        return mean, np.nan, np.nan
+    half = stats.t.ppf((1 + confidence) / 2, count - 1) * values.std(ddof=1) / np.sqrt(count)
+    return mean, float(mean - half), float(mean + half)
+
+
+def verdict(advantages):
+    """What an experiment says of a claim: "for", "against" or "undecided".
+
+    Args:
+        advantages: one number a seed, above 0 where the claim holds. Fewer than three, or a 95 % interval around 0, decide
+            nothing.
+    """
+    _, low, high = seed_interval(advantages)
+    if len(advantages) < 3 or low <= 0 <= high:
+        return "undecided"
+    return "for" if low > 0 else "against"
 
 
 def summary(table, columns=METRICS):

@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 from colorize_lib.errors import InputError
@@ -16,13 +17,18 @@ from colorize_lib.errors import InputError
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a parameter: its `type`, `low`est and `high`est value or its `choices`, and what it `means`."""
+    """What is known of a parameter: its `type`, `low`est and `high`est value or its `choices`, and what it `means`.
+
+    `many`: it takes several numbers, as text with commas between them; `path`: it names a file or folder.
+    """
 
     type: type
     means: str
     low: float | None = None
     high: float | None = None
     choices: tuple = ()
+    many: bool = False
+    path: bool = False
 
 
 # Every parameter of every notebook; written in capitals in a parameters cell and on the command line.
@@ -40,10 +46,18 @@ KNOWN = {
     "test_limit": Known(int, "use only so many test images", 1),
     "width": Known(float, "factor on the number of filters of every network", 0.01, 16.0),
     "dtype": Known(str, "precision of training", choices=("auto", "float32", "mixed_bfloat16")),
+    "domain": Known(str, "a: summer photographs of Yosemite; b: winter", choices=("a", "b")),
+    "decoder": Known(str, "how the decoder doubles the resolution", choices=("upsample", "transpose")),
+    "splits": Known(int, "per cent of the photographs to train on, the others validate", 1, 99, many=True),
+    "learning_rates": Known(float, "of the optimizer", 1e-9, 10.0, many=True),
+    "batch_sizes": Known(int, "images per training step", 1, 65_536, many=True),
+    "widths": Known(float, "factors on the number of filters to compare", 0.01, 16.0, many=True),
+    "seeds": Known(int, "how many random seeds, counted from SEED", 1, 1000),
+    "photos": Known(str, "folder of your own photographs to colorize", path=True),
 }
 
 # These choose what is shown or where, not how a network is trained: changing them keeps the run folder's key.
-_NOT_IN_KEY = ("profile", "systems", "run")
+_NOT_IN_KEY = ("profile", "systems", "run", "photos")
 
 
 class Parameters(SimpleNamespace):
@@ -62,6 +76,10 @@ class Parameters(SimpleNamespace):
     def trained(self):
         """The parameters that decide how networks are trained and scored."""
         return {name: value for name, value in vars(self).items() if name not in (*_NOT_IN_KEY, "label")}
+
+    def numbers(self, name):
+        """The values of a parameter that takes several: "70,80,90" → [70, 80, 90], each once."""
+        return _numbers(name, getattr(self, name))
 
     def chosen(self, systems, default):
         """The systems to run, in the order of `systems`: those named by `systems=`, or `default` if it is None.
@@ -114,12 +132,31 @@ def resolve(profiles, overrides):
         if value is not None:
             values[name] = _check(name, value)
     free = (*_NOT_IN_KEY, "seed")
-    same = all(values[name] == value for name, value in profiles[profile].items() if name not in free)
+    own = {name: value if value is None else _check(name, value) for name, value in profiles[profile].items()}
+    same = all(values[name] == value for name, value in own.items() if name not in free)
     return Parameters(label=profile if same else "budgeted", **values)
 
 
 def _check(name, value):
     known = KNOWN[name]
+    if known.many:
+        return ",".join(map(str, _numbers(name, value)))
+    return _check_one(name, value, known)
+
+
+def _numbers(name, value):
+    known = KNOWN[name]
+    try:
+        numbers = [known.type(part) for part in str(value).split(",")]
+    except ValueError:
+        raise InputError(
+            f"{name.upper()} is {value!r}: it must be numbers with commas between them, each {_expected(known)} "
+            f"({known.means})."
+        ) from None
+    return list(dict.fromkeys(_check_one(name, number, known) for number in numbers))
+
+
+def _check_one(name, value, known):
     wrong = InputError(f"{name.upper()} is {value!r}: it must be {_expected(known)} ({known.means}).")
     if known.type is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
@@ -159,7 +196,11 @@ def parse(assignments):
             raise InputError(f"{assignment!r} is not of the form NAME=VALUE, such as EPOCHS=3.")
         known = KNOWN.get(name.lower())
         values[name] = text
-        if known is not None and text != "":
+        if text == "" or known is None or known.many:
+            continue
+        if known.path:
+            values[name] = str(Path(text).expanduser().absolute())  # the notebook runs in another folder
+        else:
             try:
                 values[name] = {"True": True, "False": False}[text] if known.type is bool else known.type(text)
             except (ValueError, KeyError):

@@ -82,11 +82,37 @@ class Split:
             np.flatnonzero(np.isin(rows, self.gray)),
         )
 
+    def divide(self, share, seed):
+        """Two splits: `share` of the photographs, drawn with `seed`, and the others.
+
+        Patches of one photograph (FILE#LEFT,TOP,SIDE) stay together. With one seed a larger share holds all of a smaller one.
+        Raises InputError if one of the two would be empty.
+        """
+        sources = [file.partition("#")[0] for file in self.files] or range(len(self))
+        _, source = np.unique(sources, return_inverse=True)
+        photographs = source.max() + 1
+        count = round(share * photographs)
+        if not 0 < count < photographs:
+            raise InputError(f"{photographs} photographs cannot be divided {share:.0%} to {1 - share:.0%}: take more.")
+        chosen = np.isin(source, np.random.default_rng(seed).permutation(photographs)[:count])
+        return self.take(np.flatnonzero(chosen)), self.take(np.flatnonzero(~chosen))
+
     def limit(self, count, seed):
         """The split itself if `count` is None or not smaller, else `count` rows drawn with `seed`, in their order."""
         if count is None or count >= len(self):
             return self
         return self.take(np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False)))
+
+
+def joined(*splits):
+    """One split of the rows of several, read into memory."""
+    starts = np.cumsum([0] + [len(split) for split in splits])
+    return Split(
+        np.concatenate([split.images[:] for split in splits]),
+        np.concatenate([split.labels for split in splits]),
+        [file for split in splits for file in split.files],
+        np.concatenate([split.gray + start for split, start in zip(splits, starts[:-1], strict=True)]),
+    )
 
 
 @dataclass

@@ -44,6 +44,12 @@ def test_channels_select_the_target():
         assert np.allclose(target[..., 0], rgb2lab(images)[..., 1 + channel] / 128, atol=1e-4)
 
 
+def test_another_convention_scales_input_and_target():
+    rgb = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    model = Colorizer.from_name("yosemite_unet", convention="kth", target="ab", size=64, width=0.05)
+    assert np.allclose(model(rgb)["target"], color.CONVENTIONS["kth"].encode(rgb)[1])
+
+
 def test_ensemble_joins_two_networks():
     first, second = (models.build(name, size=16, width=0.05) for name in ("polychromify_a", "polychromify_b"))
     joined = Colorizer(ensemble("polychromify_ab", first, second), "polychromify")

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
 
-from colorize_lib import evaluate, models
+from colorize_lib import color, evaluate, models
 from colorize_lib.data import Split
 
 
@@ -88,3 +88,42 @@ def test_published_numbers_name_known_systems():
         known = {*models.names("polychromify"), "polychromify_ab", "eccv16", "siggraph17"}
         assert set(evaluate.published("polychromify", table)) <= known
     assert evaluate.published("polychromify", "table2", "polychromify_ab", "psnr_rgb") == 22.444
+
+
+class _Tinted:
+    """Predicts RGB that is darker than the image and red."""
+
+    def predict_color(self, rgb):
+        predicted = color.unit_rgb(rgb) * np.array([0.5, 0.4, 0.4], "float32")
+        return color.rgb_to_lab(predicted)[..., 1:], predicted
+
+
+def test_given_lightness_keeps_the_predicted_color(split):
+    own = evaluate.score(_Tinted(), split)
+    given = evaluate.score(evaluate.GivenLightness(_Tinted()), split)
+    lab = rgb2lab(split.images)
+    darker = rgb2lab(split.images / 255 * np.array([0.5, 0.4, 0.4]))
+    assert np.allclose(own["mae_lightness"], np.abs(lab - darker)[..., 0].mean((1, 2)), atol=1e-2)
+    assert given["mae_lightness"].max() < 0.1 * own["mae_lightness"].min()
+    assert np.allclose(own["mae_ab"], given["mae_ab"], atol=1e-3)
+
+
+def test_intervals_over_seeds_are_student_s():
+    mean, low, high = evaluate.seed_interval([1.0, 2.0, 3.0])
+    assert mean == pytest.approx(2.0)
+    assert (low, high) == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-3)
+    assert np.isnan(evaluate.seed_interval([1.0])[1:]).all()
+
+
+@pytest.mark.parametrize(
+    ("advantages", "said"),
+    [
+        ([1.0, 1.1, 0.9], "for"),
+        ([-1.0, -1.1, -0.9], "against"),
+        ([1.0, 2.0, 3.0], "undecided"),
+        ([1.0, 1.1], "undecided"),
+        ([1.0], "undecided"),
+    ],
+)
+def test_verdict(advantages, said):
+    assert evaluate.verdict(advantages) == said

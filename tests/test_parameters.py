@@ -64,3 +64,26 @@ def test_parse_the_command_line():
         parameters.parse(["EPOCHS"])
     with pytest.raises(InputError, match="EPOCHS is 'many'"):
         parameters.parse(["EPOCHS=many"])
+
+
+SEVERAL = {"quick": {"splits": "70, 90", "learning_rates": "1e-3,1e-4", "photos": None}}
+
+
+def test_several_numbers_in_one_parameter():
+    found = parameters.resolve(SEVERAL, {})
+    assert found.numbers("splits") == [70, 90]
+    assert found.numbers("learning_rates") == [1e-3, 1e-4]
+    assert found.label == "quick"
+    assert parameters.resolve(SEVERAL, parameters.parse(["SPLITS=90,80,90"])).numbers("splits") == [90, 80]
+    assert parameters.resolve(SEVERAL, {"SPLITS": 80}).label == "budgeted"
+    for wrong in ("70;80", "70,", "0,80", "70.5"):
+        with pytest.raises(InputError, match=r"SPLITS is .*whole number from 1 to 99 \(per cent"):
+            parameters.resolve(SEVERAL, {"SPLITS": wrong})
+
+
+def test_a_path_is_meant_from_where_the_command_is_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = parameters.parse(["PHOTOS=mine"])
+    assert given == {"PHOTOS": str(tmp_path / "mine")}
+    own, none = parameters.resolve(SEVERAL, given), parameters.resolve(SEVERAL, {})
+    assert (own.label, own.key()) == ("quick", none.key())
