@@ -29,7 +29,7 @@ from colorize_lib import files, prepared
 from colorize_lib.errors import InputError
 
 SHARD_BYTES = 2_000_000_000
-CHUNK_BYTES = 8 << 20  # one task of a worker, and what is lost when it is killed
+CHUNK_ROWS, CHUNK_BYTES = 256, 8 << 20  # at most: one task of a worker, and what is lost when it is killed
 SKIPPED_SHARE = 0.01  # more unreadable images than this are a mistake in the folder, not bad luck
 
 CONNECT = 20  # seconds to wait for a Dask scheduler
@@ -227,7 +227,7 @@ def _missing(plan, folder, shards, done):
     for shard in shards:
         rows = plan.splits[shard.split]
         header, row_bytes = len(_header(shard.stop - shard.start, rows.reader)), _row_bytes(rows.reader)
-        step = max(1, CHUNK_BYTES // row_bytes)
+        step = max(1, min(CHUNK_ROWS, CHUNK_BYTES // row_bytes))
         for start in range(shard.start, shard.stop, step):
             if (shard.split, start) not in done:
                 items = rows.items[start : min(start + step, shard.stop)]

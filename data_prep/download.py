@@ -12,6 +12,7 @@ from data_prep.unpack import unpack
 RETRIES = 3  # in a row without a single new byte
 PAUSE = 1.0  # seconds before the second try; each further one waits longer
 TIMEOUT = 30  # seconds without a byte
+BLOCK = 1 << 16  # bytes written at once; less than that is lost when a connection is cut
 
 
 def obtain(archive, home, url=None, progress=False):
@@ -151,7 +152,7 @@ class _Resuming:
                     disable=not self._progress,
                 ) as bar,
             ):
-                for block in response.iter_content(1 << 20):
+                for block in response.iter_content(BLOCK):
                     file.write(block)
                     bar.update(len(block))
                     if file.tell() > self._archive.bytes:

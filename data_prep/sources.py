@@ -93,6 +93,7 @@ def tiny_imagenet(home, size, options):
 
 
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+CIFAR10_BATCH = 10_000  # images a file
 _BATCHES = [f"data_batch_{number}.bin" for number in range(1, 6)]
 
 
@@ -106,7 +107,7 @@ def cifar10(home, size, options):
     reader = Records(root)
     for file in (*_BATCHES, "test_batch.bin"):
         path = root / file
-        _expect(path.stat().st_size if path.exists() else 0, 10_000 * reader.bytes, "bytes", path)
+        _expect(path.stat().st_size if path.exists() else 0, CIFAR10_BATCH * reader.bytes, "bytes", path)
     items, labels, pixels = [], [], []
     for file in _BATCHES:
         records = np.fromfile(root / file, np.uint8).reshape(-1, reader.bytes)
