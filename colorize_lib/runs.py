@@ -38,6 +38,7 @@ from colorize_lib.files import run_root
 from colorize_lib.progress import Progress
 
 FORMAT = 1
+_PROCESS = ("started", "finished", "wall_seconds", "git_commit", "versions", "hardware")
 
 
 def dtype_policy(choice):
@@ -125,7 +126,7 @@ class Run:
         self.metrics = {}
         self._started = time.monotonic()
         _hold(self.folder)
-        self._check_folder()
+        before = self._former_manifest()
         self._manifest = {
             "format": FORMAT,
             "notebook": notebook,
@@ -139,20 +140,25 @@ class Run:
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "finished": None,
             "wall_seconds": None,
+            # A run that was stopped and went on: the processes before this one, each with its own commit.
+            "earlier": [*before.get("earlier", []), {name: before[name] for name in _PROCESS}] if before else [],
         }
         files.write_json(self.folder / "manifest.json", self._manifest)
 
-    def _check_folder(self):
+    def _former_manifest(self):
+        """The manifest of the process before this one, {} without one. Raises InputError if it had other parameters."""
         path = self.folder / "manifest.json"
         if not path.exists():
-            return
-        before = read_manifest(path)["parameters"]
+            return {}
+        before = read_manifest(path)
         for name, value in self.parameters.trained().items():
-            if before.get(name) != value:
+            former = before["parameters"].get(name)
+            if former != value:
                 raise InputError(
-                    f"The run folder {self.folder} holds another configuration: {name.upper()} was {before.get(name)!r} and is now "
+                    f"The run folder {self.folder} holds another configuration: {name.upper()} was {former!r} and is now "
                     f"{value!r}; choose another name with RUN=, or delete the folder."
                 )
+        return before
 
     def fit(self, name, make, train, validation, *, epochs, monitor="val_loss", callbacks=()):
         """Train one system, or go on where an earlier process stopped.

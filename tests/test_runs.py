@@ -207,6 +207,11 @@ def test_manifest_and_metrics(split):
     assert manifest["versions"]["keras"] == keras.__version__
     assert manifest["hardware"]["cores"] >= 1
     assert manifest["wall_seconds"] >= 0
+    assert manifest["earlier"] == []
+    started(SEED=3)
+    again = runs.read_manifest(run.folder / "manifest.json")
+    assert [process["started"] for process in again["earlier"]] == [manifest["started"]]
+    assert again["earlier"][0]["git_commit"] == manifest["git_commit"]
     assert runs.read_manifest(run.folder / "metrics.json") == {"format": 1, "ssim": 0.5, "psnr": None, "list": [0, 1]}
     (run.folder / "metrics.json").write_text('{"format": 99}')
     with pytest.raises(InputError, match="format 99"):
