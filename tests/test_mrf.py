@@ -46,21 +46,21 @@ def enumerate_exactly(unary, lightness, bins, *, strength, neighbours, sigma=5.0
 @pytest.mark.parametrize("neighbours", [4, 8])
 @pytest.mark.parametrize("shape", [(2, 2), (3, 3)])
 @pytest.mark.parametrize(
-    ("strength", "tolerance"),
+    ("strength", "tolerance", "gap"),
     [
-        (0.1, 0.01),  # where mean field is good
-        (0.3, 0.06),  # its error grows with the square of the strength
+        (0.1, 0.002, 0.01),  # where mean field is good
+        (0.3, 0.02, 0.06),  # its error grows with the square of the strength
     ],
 )
-def test_marginals_are_close_to_exhaustive_enumeration(shape, neighbours, strength, tolerance):
+def test_marginals_are_close_to_exhaustive_enumeration(shape, neighbours, strength, tolerance, gap):
     unary, lightness, bins = random_field(shape)
     marginals, energy = infer(unary, lightness, bins, strength=strength, neighbours=neighbours)
     for i in range(4):
         exact, minus_log_z = enumerate_exactly(unary[i], lightness[i], bins, strength=strength, neighbours=neighbours)
         error = np.abs(marginals[i] - exact).max()
         assert error < tolerance
-        assert error < np.abs(unary[i] - exact).max() / 2  # the field did something, and rightly
-        assert minus_log_z - 1e-5 <= energy[i, -1] <= minus_log_z + tolerance
+        assert error < np.abs(unary[i] - exact).max() / 4  # the field did something, and rightly
+        assert minus_log_z - 1e-5 <= energy[i, -1] <= minus_log_z + gap
 
 
 @pytest.mark.parametrize("neighbours", [4, 8])
