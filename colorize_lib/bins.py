@@ -1,0 +1,225 @@
+"""Quantized colour: ab bins, soft encoding, class rebalancing, and decoding of distributions over the bins.
+
+Conventions: ab in Lab units, (..., 2). A set of bins is the float32 array (Q, 2) of its centres, in the order of rising a,
+then rising b. Distributions over bins are (..., Q), float32.
+
+Reference: Zhang, Isola, Efros 2016, "Colorful Image Colorization" (ECCV), section 2 and the authors' released training code.
+
+How many bins: the paper quantizes ab "into bins with grid size 10 and keep[s] the Q = 313 values which are in-gamut", without
+saying how a value on the grid is judged. Counted over sRGB, 229 points of the grid are colours themselves, 262 lie within 5
+units of one in both a and b, and 309 within 10: the corners of every 10×10 square that holds a colour. All 309 are among
+the authors' published 313. The other four, `BEYOND_GAMUT`, are 11 to 13 units from any colour of sRGB. `gamut_bins` gives
+the 309, which are enough to write every colour of sRGB as an average of bins; `released_bins` gives the 313, which the
+public network needs; `square_bins` gives the whole grid of Zhang et al. 2017.
+"""
+
+import functools
+import itertools
+
+import keras
+import numpy as np
+from keras import ops
+
+from colorize_lib import color
+from colorize_lib.errors import InputError
+
+GRID = 10  # section 2.2
+REACH = 11  # steps of the grid that hold all of sRGB: ±110
+BEYOND_GAMUT = ((40, 90), (100, -90), (100, -10), (100, 0))
+
+
+def _frozen(points):
+    centres = np.array(points, "float32")
+    centres.flags.writeable = False  # the cache hands out one array
+    return centres
+
+
+@functools.cache
+def gamut_bins():
+    """Centres of the 309 bins around the colours of sRGB, (309, 2), computed: see the module's description."""
+    # Lab maps the cube of RGB continuously, so a line of constant ab leaves the gamut through one of the cube's six faces:
+    # they hold every ab that sRGB has.
+    first, second = np.meshgrid(np.arange(256, dtype="uint8"), np.arange(256, dtype="uint8"))
+    faces = [np.insert(np.stack([first, second], axis=-1), i, value, axis=-1) for i in range(3) for value in (0, 255)]
+    ab = ops.convert_to_numpy(color.rgb_to_lab(np.stack(faces)))[..., 1:]
+    row, column = np.moveaxis(np.floor(ab / GRID).astype(int) + REACH, -1, 0)
+    bins = np.zeros((2 * REACH + 1, 2 * REACH + 1), bool)
+    for i, j in itertools.product((0, 1), repeat=2):
+        bins[row + i, column + j] = True
+    return _frozen((np.argwhere(bins) - REACH) * GRID)
+
+
+@functools.cache
+def released_bins():
+    """Centres of the 313 bins that the authors published: `gamut_bins` and `BEYOND_GAMUT`, (313, 2).
+
+    The order is by a, then b, as everywhere here; that of the authors' file is the same.
+    """
+    return _frozen(sorted([*gamut_bins().tolist(), *map(list, BEYOND_GAMUT)]))
+
+
+@functools.cache
+def square_bins():
+    """Centres of the whole grid from -110 to 110, (529, 2).
+
+    These are the classes of Zhang et al. 2017, "Real-Time User-Guided Image Colorization with Learned Deep Priors".
+    """
+    side = range(-REACH * GRID, REACH * GRID + 1, GRID)
+    return _frozen(list(itertools.product(side, side)))
+
+
+def _squared_distances(ab, centres):
+    """(..., 2) → (..., Q). Differences, not the expanded square: a TF32 product would cost units of ab."""
+    ab = ops.cast(ops.convert_to_tensor(ab), "float32")
+    return ops.square(ab[..., 0:1] - centres[:, 0]) + ops.square(ab[..., 1:2] - centres[:, 1])
+
+
+def nearest(ab, centres):
+    """Index of the nearest bin: ab (..., 2) → (...) int32."""
+    return ops.argmin(_squared_distances(ab, centres), axis=-1)
+
+
+def _soft_code(squared_distances, neighbours, sigma):
+    """Indices of the nearest bins and their weights: (..., Q) → both (..., neighbours)."""
+    closeness, indices = ops.top_k(-squared_distances, neighbours)
+    # A softmax is the normalized Gaussian, and does not underflow far from all bins.
+    return indices, ops.softmax(closeness / (2 * sigma**2))
+
+
+def soft_encode(ab, centres, neighbours=5, sigma=5.0):
+    """Soft encoding of ground truth (section 2.2: "5-nearest neighbors … Gaussian kernel with σ = 5").
+
+    Args:
+        ab: (..., 2) float.
+        centres: (Q, 2).
+        neighbours: number of bins that get weight; 5 in the paper, 10 in the authors' released code.
+        sigma: of the Gaussian kernel, in units of ab.
+
+    Returns:
+        (..., Q) float32 that sums to 1.
+    """
+    indices, weights = _soft_code(_squared_distances(ab, centres), neighbours, sigma)
+    return ops.sum(ops.one_hot(indices, len(centres)) * weights[..., None], axis=-2)
+
+
+def color_prior(images, centres, batch_size=64, stride=4):
+    """Share of each bin in the colours of a training set, p of section 2.2.
+
+    Args:
+        images: (n, height, width, 3) uint8 RGB, an array or `data.Images`.
+        centres: (Q, 2).
+        batch_size: images that are converted at once.
+        stride: every `stride`-th pixel of a row and of a column is counted, as the loss sees them.
+
+    Returns:
+        (Q,) float64 numpy array that sums to 1.
+    """
+    counts = np.zeros(len(centres))
+    for start in range(0, len(images), batch_size):
+        ab = color.rgb_to_lab(images[start : start + batch_size][:, ::stride, ::stride])[..., 1:]
+        counts += np.bincount(np.ravel(ops.convert_to_numpy(nearest(ab, centres))), minlength=len(centres))
+    return counts / counts.sum()
+
+
+def rebalancing_weights(prior, centres, lam=0.5, sigma=5.0):
+    """Weight of each bin in the loss, high for rare colours (section 2.2, equation 4).
+
+    w ∝ ((1 - lam) p + lam / Q)⁻¹, where p is the prior smoothed by a Gaussian; its mean over p is 1.
+
+    Args:
+        prior: (Q,), non-negative: shares or counts.
+        centres: (Q, 2).
+        lam: share of the uniform distribution, above 0 up to 1, which gives all bins the weight 1.
+        sigma: of the Gaussian, in units of ab.
+
+    Returns:
+        (Q,) float32 numpy array.
+
+    Raises:
+        InputError: `lam` out of range, or a prior that is no distribution over these bins.
+    """
+    prior = np.asarray(prior, "float64")
+    if not 0 < lam <= 1:
+        raise InputError(f"Class rebalancing takes lam above 0 up to 1, not {lam}; the paper's is 0.5.")
+    if prior.shape != (len(centres),) or not (np.all(prior >= 0) and 0 < prior.sum() < np.inf):
+        raise InputError(
+            f"The colour prior must hold {len(centres)} non-negative numbers, one for each bin, that are not all zero; "
+            f"compute it with bins.color_prior from images and the same bins."
+        )
+    squared = np.sum((centres[:, None].astype("float64") - centres[None]) ** 2, axis=-1)
+    kernel = np.exp(-squared / (2 * sigma**2))
+    smoothed = (kernel / kernel.sum(axis=0)) @ (prior / prior.sum())  # each column sums to 1: no probability is lost
+    weights = 1 / ((1 - lam) * smoothed + lam / len(centres))
+    return (weights / np.sum(smoothed * weights)).astype("float32")
+
+
+def mean(probabilities, centres):
+    """Expected colour: (..., Q) → ab (..., 2). Desaturated where the distribution has several modes (section 2.3)."""
+    # Sums, not a matrix product, which a GPU may run in TF32.
+    return ops.stack([ops.sum(probabilities * centres[:, i], axis=-1) for i in range(2)], axis=-1)
+
+
+def mode(probabilities, centres):
+    """Colour of the most likely bin: (..., Q) → ab (..., 2). Vivid, but not smooth in space (section 2.3)."""
+    return ops.take(ops.convert_to_tensor(centres), ops.argmax(probabilities, axis=-1), axis=0)
+
+
+def annealed_mean(probabilities, centres, temperature=0.38):
+    """Between mean and mode (section 2.3, equation 5): the mean of softmax(log(probabilities) / temperature).
+
+    Args:
+        probabilities: (..., Q).
+        centres: (Q, 2).
+        temperature: 1 is the mean, towards 0 the mode; 0.38 in the paper.
+
+    Returns:
+        ab (..., 2), float32.
+    """
+    logits = ops.log(ops.maximum(ops.cast(probabilities, "float32"), np.finfo("float32").tiny))
+    return mean(ops.softmax(logits / temperature), centres)
+
+
+class BinCrossEntropy(keras.losses.Loss):
+    """Cross entropy between predicted logits and softly encoded colours, rebalanced by class (section 2.2, equation 2).
+
+    The soft encoding stays at `neighbours` numbers a pixel; a target of Q numbers a pixel is never made.
+
+    The target is (batch, height, width, 2), the prediction (batch, h, w, Q) logits. Where the target is finer, by a whole
+    factor, every factor-th pixel is taken, as in the authors' released training network.
+
+    Args:
+        centres: (Q, 2).
+        weights: (Q,) from `rebalancing_weights`; a pixel has the weight of its nearest bin (equation 3). None: all 1.
+        convention: key of `color.CONVENTIONS` that scales the target, e.g. "zhang"; None: Lab units.
+        neighbours, sigma: as in `soft_encode`.
+        **options: `name`, `reduction` and `dtype` of `keras.losses.Loss`. By default the loss is the mean over pixels, where
+            the paper has the sum.
+
+    Raises:
+        InputError: when called with shapes that do not belong together.
+    """
+
+    def __init__(self, centres, weights=None, convention=None, neighbours=5, sigma=5.0, **options):
+        super().__init__(**{"name": "bin_cross_entropy", **options})
+        self.centres, self.weights = centres, weights
+        self.convention = None if convention is None else color.CONVENTIONS[convention]
+        self.neighbours, self.sigma = neighbours, sigma
+
+    def call(self, y_true, y_pred):
+        factor = ops.shape(y_true)[1] // ops.shape(y_pred)[1]
+        target = y_true[:, ::factor, ::factor]
+        if target.shape[1:3] != y_pred.shape[1:3] or y_pred.shape[-1] != len(self.centres):
+            raise InputError(
+                f"The loss over {len(self.centres)} bins got a target of shape {tuple(y_true.shape)} and logits of shape "
+                f"{tuple(y_pred.shape)}: it needs one logit a bin, and a target as large as the logits or a whole number of "
+                f"times larger."
+            )
+        ab = target if self.convention is None else self.convention.ab(target)
+        distances = _squared_distances(ab, self.centres)
+        indices, code = _soft_code(distances, self.neighbours, self.sigma)
+        # The code sums to 1, so -Σ code · log_softmax(logits) needs the logits of the code's bins only.
+        loss = ops.logsumexp(y_pred, axis=-1) - ops.sum(code * ops.take_along_axis(y_pred, indices, axis=-1), axis=-1)
+        if self.weights is None:
+            return loss
+        # Not `indices[..., 0]`: a slice of the top k makes XLA sort all distances instead, ten times slower on a CPU.
+        return loss * ops.take(ops.convert_to_tensor(self.weights), ops.argmin(distances, axis=-1), axis=0)
