@@ -19,13 +19,14 @@ import warnings
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms
 
 from colorize_lib.errors import InputError
 
-MAX_PIXELS = 64_000_000  # 192 MB as RGB; decoding needs about three times that for a moment
+MAX_PIXELS = 52_000_000  # cameras of 50 megapixels; 156 MB as RGB, and about three times that while it is decoded
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "AVIF", "JPEG2000")
+_STRIP = 512  # rows
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _READABLE = "JPEG, PNG, WebP, TIFF, GIF, BMP, PPM, AVIF and JPEG 2000 are read"
 
@@ -59,7 +60,7 @@ def _decode(file, managed):
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise InputError(f"{width} × {height} pixels are more than the {MAX_PIXELS:,} that are read")
-            return np.asarray(upright(image, managed))
+            return pixels(image, managed)
     except InputError:
         raise
     except Image.DecompressionBombError as error:
@@ -79,15 +80,52 @@ def _formats():
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
-def upright(image, managed=True):
-    """A `PIL.Image.Image` of any mode as an upright one of mode L or RGB, by the conventions above.
+def pixels(image, managed=True):
+    """The values of a `PIL.Image.Image` of any mode, upright: uint8 (H, W) or (H, W, 3), by the conventions above.
+
+    Converted strip by strip, so that a large photograph costs little more memory than Pillow's copy and the result.
 
     Raises `InputError` for values of unknown range (float, or integers beyond 16 bits).
     """
-    profile = image.info.get("icc_profile")
     image.load()
+    profile = image.info.get("icc_profile")
+    strips = []
+    for top in range(0, image.height, _STRIP):
+        strip = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
+        strips.append(np.asarray(_eight_bits(strip, profile, managed)))
+    values = strips[0] if len(strips) == 1 else np.concatenate(strips)
+    return np.ascontiguousarray(_TURNS.get(_orientation(image), _as_it_is)(values))
+
+
+def upright(image, managed=True):
+    """`pixels` as a `PIL.Image.Image` of mode L or RGB."""
+    return Image.fromarray(pixels(image, managed))
+
+
+def _orientation(image):
     with contextlib.suppress(Exception):  # unreadable EXIF is no reason to lose the image
-        ImageOps.exif_transpose(image, in_place=True)
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    return 1
+
+
+def _as_it_is(values):
+    return values
+
+
+# EXIF orientation → what makes the image upright
+_TURNS = {
+    2: lambda values: values[:, ::-1],
+    3: lambda values: values[::-1, ::-1],
+    4: lambda values: values[::-1],
+    5: lambda values: values.swapaxes(0, 1),
+    6: lambda values: np.rot90(values, -1),
+    7: lambda values: values[::-1, ::-1].swapaxes(0, 1),
+    8: lambda values: np.rot90(values),
+}
+
+
+def _eight_bits(image, profile, managed):
+    """The image in mode L or RGB."""
     if image.mode in _SIXTEEN_BITS:
         return _from_16_bits(image)
     if image.mode == "F":
@@ -95,7 +133,8 @@ def upright(image, managed=True):
     if image.mode in ("1", "L") and "transparency" not in image.info:
         return image.convert("L")
     if image.has_transparency_data:
-        return _over_white(_managed(image.convert("RGBA"), profile) if managed else image.convert("RGBA"))
+        rgba = image.convert("RGBA")
+        return _over_white(_managed(rgba, profile) if managed else rgba)
     if image.mode == "CMYK":
         return _managed(image, profile)
     return _managed(image.convert("RGB"), profile) if managed else image.convert("RGB")

@@ -1,0 +1,225 @@
+"""Preparing images: against the shell command of paper 000, and Tiny ImageNet's 120,000 files.
+
+    python -m benchmarks.preparation PHOTOS [--count 500] [--runs 3] [--tiny-imagenet DATA_HOME]
+
+Both ways start from a folder of full-size photographs and end when the last image is on disk; they run by turns, whole
+programs with their start-up, and medians are compared. The command is the paper's, one `convert` after the other; ours uses
+every core. Only upright RGB and gray photographs take part: for others the command gives what viewers turn or convert again.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from colorize_lib.decode import decode
+from colorize_lib.errors import InputError
+from colorize_lib.preprocess import resize_and_crop
+from data_prep.sources import images_below
+
+COMMAND = (
+    "-resize",
+    "x600",
+    "-resize",
+    "600x<",
+    "-resize",
+    "50%",
+    "-gravity",
+    "center",
+    "-crop",
+    "300x300+0+0",
+    "+repage",
+)
+
+
+def against_imagemagick(photographs, count=500, runs=3):
+    """Images per second of paper 000's command and of `data_prep`, and how much the results differ.
+
+    Args:
+        photographs: folder with at least `count` full-size photographs.
+        count: how many of them.
+        runs: of each way, by turns.
+
+    Returns:
+        dict: seconds of each run, medians, their ratio, the pixel differences, and the share of our time on one core that is JPEG
+        decoding.
+
+    Raises:
+        InputError: no real ImageMagick 6, or too few photographs.
+    """
+    convert = _imagemagick()
+    chosen = [Path(photographs) / file for file in images_below(photographs) if _upright(Path(photographs) / file)][
+        :count
+    ]
+    if len(chosen) < count:
+        raise InputError(f"{photographs} holds {len(chosen)} upright photographs: give {count}, or a smaller --count.")
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        source = _copies(chosen, work / "source")
+        theirs, ours = [], []
+        for run in range(runs):
+            target = _copies(chosen, work / f"run{run}")  # the command writes in place
+            begun = time.perf_counter()
+            subprocess.run(["find", target, "-type", "f", "-exec", convert, "{}", *COMMAND, "{}", ";"], check=True)
+            theirs.append(time.perf_counter() - begun)
+            shutil.rmtree(target)
+            ours.append(
+                _prepare(work / f"home{run}", "folder", str(source), "--geometry", "imagemagick", "--size", "300")[
+                    "seconds"
+                ]
+            )
+            shutil.rmtree(work / f"home{run}")
+        differences = _differences(convert, source, work)
+    return {
+        "photographs": count,
+        "cores": len(os.sched_getaffinity(0)),
+        "imagemagick": subprocess.run([convert, "-version"], capture_output=True, text=True).stdout.splitlines()[0],
+        "imagemagick_seconds": theirs,
+        "data_prep_seconds": ours,
+        "imagemagick_images_per_second": count / statistics.median(theirs),
+        "data_prep_images_per_second": count / statistics.median(ours),
+        "ratio": statistics.median(theirs) / statistics.median(ours),
+        **differences,
+        "decoding_share": _decoding_share(chosen),
+    }
+
+
+def tiny_imagenet(home, runs=3):
+    """Seconds and memory of preparing the 120,000 images of Tiny ImageNet that lies unpacked in `home`.
+
+    Returns:
+        dict: seconds of each run and their median, images per second, and the peak memory of all processes together, in MB
+        (proportional set size, sampled; pages of the file cache do not count).
+    """
+    source = Path(home) / "tiny-imagenet-200"
+    if not source.is_dir():
+        raise InputError(f"There is no {source}: prepare it with `python -m data_prep tiny-imagenet` first.")
+    results = []
+    for _ in range(runs):
+        with tempfile.TemporaryDirectory() as temporary:
+            (Path(temporary) / source.name).symlink_to(source.absolute())
+            results.append(_prepare(Path(temporary), "tiny-imagenet"))
+    seconds = [result["seconds"] for result in results]
+    return {
+        "seconds": seconds,
+        "median_seconds": statistics.median(seconds),
+        "images_per_second": 120_000 / statistics.median(seconds),
+        "peak_memory_mb": max(result["peak_memory_mb"] for result in results),
+        "decoding_share": _decoding_share(sorted(source.glob("test/images/*.JPEG"))[:3000], resize=False),
+    }
+
+
+def _imagemagick():
+    for program in ("convert-im6.q16", "convert-im6", "convert"):
+        path = shutil.which(program)
+        if path and "ImageMagick 6" in subprocess.run([path, "-version"], capture_output=True, text=True).stdout:
+            return path
+    raise InputError("ImageMagick 6 is not installed: install your system's package imagemagick (paper 000's tool).")
+
+
+def _upright(path):
+    try:
+        with Image.open(path) as image:
+            return image.format == "JPEG" and image.mode in ("RGB", "L") and image.getexif().get(0x0112, 1) in (0, 1)
+    except OSError:
+        return False
+
+
+def _copies(chosen, folder):
+    folder.mkdir()
+    for path in chosen:
+        shutil.copy(path, folder)
+    return folder
+
+
+def _prepare(home, *arguments):
+    """Wall seconds of the command line, and the peak memory of its processes."""
+    home.mkdir(exist_ok=True)
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "data_prep", *arguments, "--home", str(home)], stdout=subprocess.DEVNULL
+    )
+    peak = [0]
+    watcher = threading.Thread(target=_watch, args=(process, peak))
+    watcher.start()
+    status = process.wait()
+    seconds = time.perf_counter() - begun
+    watcher.join()
+    if status:
+        raise InputError(f"`python -m data_prep {' '.join(arguments)}` ended with status {status}.")
+    return {"seconds": seconds, "peak_memory_mb": peak[0] / 1e6}
+
+
+def _watch(process, peak):
+    import psutil
+
+    while process.poll() is None:
+        total = 0
+        try:
+            family = [psutil.Process(process.pid)]
+            family += family[0].children(recursive=True)
+        except psutil.NoSuchProcess:
+            return
+        for member in family:
+            try:
+                total += member.memory_full_info().pss
+            except psutil.Error:  # it has ended meanwhile
+                continue
+        peak[0] = max(peak[0], total)
+        time.sleep(0.5)
+
+
+def _differences(convert, source, work):
+    """Levels of 255 between the command's pixels, written without loss, and ours."""
+    means, largest = [], 0
+    for path in sorted(source.iterdir()):
+        subprocess.run([convert, path, *COMMAND, work / "theirs.png"], check=True, stderr=subprocess.DEVNULL)
+        theirs = np.asarray(Image.open(work / "theirs.png").convert("RGB")).astype(int)
+        difference = np.abs(theirs - resize_and_crop(decode(path, managed=False)))
+        means.append(difference.mean())
+        largest = max(largest, int(difference.max()))
+    return {"mean_difference": max(means), "largest_difference": largest}
+
+
+def _decoding_share(paths, resize=True):
+    decoding = total = 0.0
+    for path in paths:
+        begun = time.perf_counter()
+        image = decode(path, managed=False)
+        decoded = time.perf_counter()
+        if resize:
+            resize_and_crop(image)
+        decoding, total = decoding + decoded - begun, total + time.perf_counter() - begun
+    return decoding / total
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.preparation", description=__doc__.split("\n")[0])
+    parser.add_argument("photographs", nargs="?", help="folder of full-size photographs")
+    parser.add_argument("--count", type=int, default=500)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--tiny-imagenet", metavar="DATA_HOME", help="data home with tiny-imagenet-200")
+    given = parser.parse_args()
+    try:
+        results = {}
+        if given.photographs:
+            results["against_imagemagick"] = against_imagemagick(given.photographs, given.count, given.runs)
+        if given.tiny_imagenet:
+            results["tiny_imagenet"] = tiny_imagenet(given.tiny_imagenet, given.runs)
+    except InputError as error:
+        sys.exit(str(error))
+    print(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
