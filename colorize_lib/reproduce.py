@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -80,17 +81,19 @@ def _execute(path, output, given):
     def stop(signum, frame):
         raise KeyboardInterrupt
 
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it does not know every form of a parameters cell
     previous = signal.signal(signal.SIGTERM, stop)  # papermill shuts its kernel down on an interrupt
     try:
-        papermill.execute_notebook(
-            path,
-            output,
-            given,
-            cwd=path.parent,
-            kernel_name="python3",
-            progress_bar=False,
-            request_save_on_cell_execute=False,
-        )
+        with _quiet_start():
+            papermill.execute_notebook(
+                path,
+                output,
+                given,
+                cwd=path.parent,
+                kernel_name="python3",
+                progress_bar=False,
+                request_save_on_cell_execute=False,
+            )
     except papermill.PapermillExecutionError as error:
         if error.ename == "InputError":
             raise InputError(error.evalue) from error
@@ -103,6 +106,19 @@ def _execute(path, output, given):
         ) from error
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+@contextlib.contextmanager
+def _quiet_start():
+    """Send the kernel's stderr nowhere: TensorFlow's notes at start know no switch, and errors come back in the notebook."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @contextlib.contextmanager
