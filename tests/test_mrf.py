@@ -59,7 +59,7 @@ def test_marginals_are_close_to_exhaustive_enumeration(shape, neighbours, streng
         exact, minus_log_z = enumerate_exactly(unary[i], lightness[i], bins, strength=strength, neighbours=neighbours)
         error = np.abs(marginals[i] - exact).max()
         assert error < tolerance
-        assert error < np.abs(unary[i] - exact).max() / 4  # the field did something, and rightly
+        assert error < np.abs(unary[i] - exact).max() / 2  # the field did something, and rightly
         assert minus_log_z - 1e-5 <= energy[i, -1] <= minus_log_z + gap
 
 
