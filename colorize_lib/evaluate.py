@@ -4,6 +4,7 @@ All metrics are computed in batches on the device from uint8 RGB. What is scored
 `predict_color(rgb) → (ab, rgb)`: a `Colorizer`, or a constant baseline.
 """
 
+import logging
 import tomllib
 from pathlib import Path
 
@@ -97,6 +98,9 @@ def score(system, split, batch_size=250, round_trip=False):
     """
     import pandas as pd
 
+    logging.getLogger("tensorflow").setLevel(
+        logging.ERROR
+    )  # each system is compiled once, which it takes for retracing
     scorer = Scorer(system, round_trip)
     scorer.compile()
     table = pd.DataFrame(scorer.predict(Batches(split, batch_size), verbose=0))[[*METRICS, "mae_lightness"]]

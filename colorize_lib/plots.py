@@ -28,7 +28,7 @@ def learning_curves(histories, column, label=None):
     return figure
 
 
-def image_grid(columns, captions=None, side=1.4):
+def image_grid(columns, captions=None, side=1.1):
     """Images side by side: one column a system, one row an image.
 
     Args:
