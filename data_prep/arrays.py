@@ -131,13 +131,12 @@ def write(plan, folder, *, jobs=None, dask=None, allow_skipped=False, wait=0, re
         InputError: no space or permission, too many unreadable images, a worker was killed, no cluster at that address. What is
             on disk by then is used by the next call.
     """
-    folder = Path(folder).absolute()
+    folder, plan_hash = Path(folder).absolute(), plan.hash()
+    if whole := _whole(folder, plan_hash):  # without the lock, which a read-only folder cannot give
+        return whole
     with files.lock(folder, "dataset", wait=wait):
-        plan_hash = plan.hash()
-        with contextlib.suppress(InputError):
-            dataset = prepared.open_dataset(folder)
-            if dataset.manifest.get("plan") == plan_hash:
-                return dataset
+        if whole := _whole(folder, plan_hash):
+            return whole
         shards = _shards(plan, shard_bytes)
         with files.disk_errors(folder):
             done = _begin(plan, plan_hash, folder, shards)
@@ -150,6 +149,13 @@ def write(plan, folder, *, jobs=None, dask=None, allow_skipped=False, wait=0, re
             _check_skipped(plan, skipped, folder, allow_skipped)
             _finish(plan, plan_hash, folder, shards, done, skipped)
     return prepared.open_dataset(folder)
+
+
+def _whole(folder, plan_hash):
+    """The dataset in `folder` if it is whole and of this plan, else None."""
+    with contextlib.suppress(InputError):
+        dataset = prepared.open_dataset(folder)
+        return dataset if dataset.manifest.get("plan") == plan_hash else None
 
 
 def _shards(plan, shard_bytes):

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import time
 from urllib.parse import urlsplit
 
@@ -27,6 +28,8 @@ def obtain(archive, home, url=None, progress=False):
     with files.lock(home / ".locks" / archive.folder, "download"):
         if not (home / archive.file).is_file():
             download(archive, home, url, progress)
+        if progress:
+            print(f"unpacking {archive.file}", file=sys.stderr)
         unpack(home / archive.file, folder)
     return folder
 

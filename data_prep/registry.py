@@ -1,7 +1,6 @@
 """The datasets: where they come from, what they must hold, how the papers split them, and which options there are.
 
-Addresses, sizes and hashes were checked against the publishers' files or, for COCO and Yosemite, against hashes that others
-publish; the Places archive has no published hash, so its hash is remembered at the first download.
+Nobody publishes a hash of the Places archive; its size is checked, and the hash of the first download is remembered.
 """
 
 import difflib
@@ -199,7 +198,7 @@ DATASETS = {
         title="Places205, test images",
         paper="003",
         counts="40,000 train (stored at 256 × 256, to be cropped at random), 1,000 validation (224 × 224)",
-        terms="research and teaching only (MIT Places); CC BY for the annotations",
+        terms="research and teaching only; see places.csail.mit.edu",
         size=224,
         options={"test": _HALVE, "seed": _SEED},
         plan=sources.places,

@@ -1,6 +1,7 @@
 """data_prep as a user meets it: `load`, the command line, the papers' splits and counts, own photographs."""
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -120,6 +121,13 @@ def test_changed_photographs_are_prepared_anew(folder):
     second = load("folder", path=folder, size=16, jobs=1)
     assert sum(map(len, second.splits.values())) == 21
     assert second.folder == first.folder
+
+
+def test_a_name_that_is_no_text_is_skipped_with_its_reason(folder):
+    shutil.copy(folder / "cats" / "01.JPG", os.fsencode(folder) + b"/cats/caf\xe9.jpg")
+    dataset = load("folder", path=folder, size=16, jobs=1, allow_skipped=True)
+    assert sum(map(len, dataset.splits.values())) == 20
+    assert [entry["reason"] for entry in dataset.manifest["skipped"]] == ["its name is not UTF-8; rename it"]
 
 
 def test_the_seed_chooses_the_split(folder):
