@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from colorize_lib.errors import InputError
 
-_MODULES = ("polychromify",)
+_MODULES = ("autoencoders", "colornet", "polychromify", "yosemite_unet")
 _REGISTRY = {}
 
 

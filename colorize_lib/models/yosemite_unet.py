@@ -1,0 +1,74 @@
+"""U-Net of Acharya and Pokhrel, "Coloring of Gray Scale Image using U-net Architecture", Tribhuvan University.
+
+Input: gray, (size, size, 1), in [-1, 1]. Output through a tanh, (-1, 1): RGB, (size, size, 3), as `CONVENTIONS["yosemite"]`
+scales it (section 3.1), or ab, (size, size, 2), from L, which the report leaves to future work (section 6); for ab use
+`CONVENTIONS["kth"]`, whose input and target have the same range.
+
+What the report says (section 3.1): six 3×3 convolutions of stride 2 with LeakyReLU down, six up with ReLU, tanh in the last of
+them, features doubling on the way down and halving on the way up, encoder features concatenated to the decoder's. What it
+leaves open, and what is chosen here:
+
+- Widths: doubling from 64, capped at 512 as in the U-Net of pix2pix; mirrored on the way up.
+- Skips: the first five steps up are joined with the encoder output of their resolution. The sixth, at full resolution, where
+  the encoder has none, is the output layer.
+- LeakyReLU's slope: 0.3, Keras' default. No normalization and no dropout: the report mentions neither.
+
+Parameter count at width 1: 16,448,835 for RGB, 16,447,682 for ab, with either decoder.
+"""
+
+import keras
+from keras import layers
+
+from colorize_lib.errors import InputError
+from colorize_lib.models import register
+from colorize_lib.models.layers import require_size, scaled
+
+FILTERS = (64, 128, 256, 512, 512, 512)
+CHANNELS = {"rgb": 3, "ab": 2}
+
+
+def _upsample(x, filters, name, **options):
+    x = layers.UpSampling2D(2, name=f"{name}_up")(x)
+    return layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv", **options)(x)
+
+
+def _transpose(x, filters, name, **options):
+    return layers.Conv2DTranspose(filters, 3, 2, padding="same", name=f"{name}_conv", **options)(x)
+
+
+DECODERS = {"upsample": _upsample, "transpose": _transpose}
+
+
+@register("yosemite_unet", convention="yosemite", paper="unet")
+def yosemite_unet(size=256, width=1.0, decoder="upsample", target="rgb"):
+    """The report's only network.
+
+    Args:
+        size: a multiple of 64.
+        width: factor on the filters; 1 starts with 64.
+        decoder: "upsample" (section 3.1.2: nearest-neighbour upsampling, then convolution) or "transpose" (section 3.1:
+            transposed convolutions).
+        target: "rgb" or "ab".
+
+    Raises:
+        InputError: impossible size; unknown decoder or target.
+    """
+    require_size("yosemite_unet", size, 64)
+    if decoder not in DECODERS or target not in CHANNELS:
+        raise InputError(
+            f"yosemite_unet takes decoder {' or '.join(DECODERS)} and target {' or '.join(CHANNELS)}, "
+            f"not {decoder!r} and {target!r}."
+        )
+    step_up = DECODERS[decoder]
+    x = inputs = keras.Input((size, size, 1), name="gray")
+    skips = []
+    for i, filters in enumerate(FILTERS, 1):
+        x = layers.Conv2D(scaled(filters, width), 3, 2, padding="same", name=f"down{i}_conv")(x)
+        x = layers.LeakyReLU(0.3, name=f"down{i}_relu")(x)
+        skips.append(x)
+    for i, skip in enumerate(reversed(skips[:-1]), 1):
+        x = step_up(x, skip.shape[-1], f"up{i}", activation="relu")
+        x = layers.Concatenate(name=f"up{i}_skip")([x, skip])
+    # tanh in float32: bfloat16 is coarser than the 2/255 steps of RGB.
+    outputs = step_up(x, CHANNELS[target], "up6", activation="tanh", dtype="float32")
+    return keras.Model(inputs, outputs, name="yosemite_unet")
