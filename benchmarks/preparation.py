@@ -1,6 +1,6 @@
 """Preparing images: against the shell command of paper 000, and Tiny ImageNet's 120,000 files.
 
-    python -m benchmarks.preparation PHOTOS [--count 500] [--runs 3] [--tiny-imagenet DATA_HOME]
+    python -m benchmarks.preparation PHOTOS [--count 500] [--runs 3] [--tiny-imagenet DATA_HOME [--dask ADDRESS]]
 
 Both ways start from a folder of full-size photographs and end when the last image is on disk; they run by turns, whole
 programs with their start-up, and medians are compared. The command is the paper's, one `convert` after the other; ours uses
@@ -95,8 +95,10 @@ def against_imagemagick(photographs, count=500, runs=3):
     }
 
 
-def tiny_imagenet(home, runs=3):
+def tiny_imagenet(home, runs=3, dask=None):
     """Seconds and memory of preparing the 120,000 images of Tiny ImageNet that lies unpacked in `home`.
+
+    With `dask`, the address of a scheduler on this machine, its workers do the work; memory is then that of the client alone.
 
     Returns:
         dict: seconds of each run and their median, images per second, the peak memory of all processes together in MB
@@ -109,7 +111,7 @@ def tiny_imagenet(home, runs=3):
     for _ in range(runs):
         with tempfile.TemporaryDirectory() as temporary:
             (Path(temporary) / source.name).symlink_to(source.absolute())
-            results.append(_prepare(Path(temporary), "tiny-imagenet"))
+            results.append(_prepare(Path(temporary), "tiny-imagenet", *(["--dask", dask] if dask else [])))
     seconds = [result["seconds"] for result in results]
     return {
         "seconds": seconds,
@@ -213,13 +215,14 @@ def main():
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--tiny-imagenet", metavar="DATA_HOME", help="data home with tiny-imagenet-200")
+    parser.add_argument("--dask", metavar="ADDRESS", help="prepare Tiny ImageNet by a Dask cluster on this machine")
     given = parser.parse_args()
     try:
         results = {}
         if given.photographs:
             results["against_imagemagick"] = against_imagemagick(given.photographs, given.count, given.runs)
         if given.tiny_imagenet:
-            results["tiny_imagenet"] = tiny_imagenet(given.tiny_imagenet, given.runs)
+            results["tiny_imagenet"] = tiny_imagenet(given.tiny_imagenet, given.runs, given.dask)
     except InputError as error:
         sys.exit(str(error))
     print(json.dumps(results, indent=1))

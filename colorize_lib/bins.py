@@ -5,12 +5,12 @@ then rising b. Distributions over bins are (..., Q), float32.
 
 Reference: Zhang, Isola, Efros 2016, "Colorful Image Colorization" (ECCV), section 2 and the authors' released training code.
 
-How many bins: the paper quantizes ab "into bins with grid size 10 and keep[s] the Q = 313 values which are in-gamut", without
-saying how a value on the grid is judged. Counted over sRGB, 229 points of the grid are colours themselves, 262 lie within 5
-units of one in both a and b, and 309 within 10: the corners of every 10×10 square that holds a colour. All 309 are among
-the authors' published 313. The other four, `BEYOND_GAMUT`, are 11 to 13 units from any colour of sRGB. `gamut_bins` gives
-the 309, which are enough to write every colour of sRGB as an average of bins; `released_bins` gives the 313, which the
-public network needs; `square_bins` gives the whole grid of Zhang et al. 2017.
+How many bins: the paper's grid has a step of 10 and keeps the values in gamut, Q = 313, without saying how a value on the
+grid is judged (section 2.1). Counted over sRGB, 229 points of the grid are colours themselves, 262 lie within 5 units of one
+in both a and b, and 309 within 10: the corners of every 10×10 square that holds a colour. All 309 are among the authors'
+published 313. The other four, `BEYOND_GAMUT`, are more than 13 units from any colour of sRGB, though nearer points are not
+in the list. `gamut_bins` gives the 309, which are enough to write every colour of sRGB as an average of bins;
+`released_bins` gives the 313, which the public network needs; `square_bins` gives the whole grid of Zhang et al. 2017.
 """
 
 import functools
@@ -23,7 +23,7 @@ from keras import ops
 from colorize_lib import color
 from colorize_lib.errors import InputError
 
-GRID = 10  # section 2.2
+GRID = 10  # section 2.1
 REACH = 11  # steps of the grid that hold all of sRGB: ±110
 BEYOND_GAMUT = ((40, 90), (100, -90), (100, -10), (100, 0))
 
@@ -87,7 +87,7 @@ def _soft_code(squared_distances, neighbours, sigma):
 
 
 def soft_encode(ab, centres, neighbours=5, sigma=5.0):
-    """Soft encoding of ground truth (section 2.2: "5-nearest neighbors … Gaussian kernel with σ = 5").
+    """Soft encoding of ground truth (section 2.1, second footnote: the nearest bins, weighted by a Gaussian of the distance).
 
     Args:
         ab: (..., 2) float.
@@ -180,7 +180,7 @@ def annealed_mean(probabilities, centres, temperature=0.38):
 
 
 class BinCrossEntropy(keras.losses.Loss):
-    """Cross entropy between predicted logits and softly encoded colours, rebalanced by class (section 2.2, equation 2).
+    """Cross entropy between predicted logits and softly encoded colours, rebalanced by class (section 2.1, equation 2).
 
     The soft encoding stays at `neighbours` numbers a pixel; a target of Q numbers a pixel is never made.
 
@@ -189,7 +189,7 @@ class BinCrossEntropy(keras.losses.Loss):
 
     Args:
         centres: (Q, 2).
-        weights: (Q,) from `rebalancing_weights`; a pixel has the weight of its nearest bin (equation 3). None: all 1.
+        weights: (Q,) from `rebalancing_weights`; a pixel has the weight of its nearest bin (section 2.2, equation 3). None: all 1.
         convention: key of `color.CONVENTIONS` that scales the target, e.g. "zhang"; None: Lab units.
         neighbours, sigma: as in `soft_encode`.
         **options: `name`, `reduction` and `dtype` of `keras.losses.Loss`. By default the loss is the mean over pixels, where

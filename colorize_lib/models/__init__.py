@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from colorize_lib.errors import InputError
 
-_MODULES = ("autoencoders", "colornet", "polychromify", "yosemite_unet")
+_MODULES = ("autoencoders", "colornet", "polychromify", "vacgan", "yosemite_unet", "zhang")
 _REGISTRY = {}
 
 
