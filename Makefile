@@ -24,7 +24,7 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-reproduce-%: setup  ## run a paper's notebook and print its table: polychromify
+reproduce-%: setup  ## run a paper's notebook and print its table: polychromify, unet
 	@$(RUN) -m colorize_lib reproduce $* $(PARAMETERS)
 
 data-%: setup  ## fetch, verify and prepare a dataset: tiny-imagenet, cifar10, coco, yosemite, places, photos

@@ -63,7 +63,8 @@ _NOT_IN_KEY = ("profile", "systems", "run", "photos")
 class Parameters(SimpleNamespace):
     """The resolved parameters as attributes, `profile` and `label` among them.
 
-    `label` is the profile's name, or "budgeted" as soon as a parameter that changes the training differs from the profile's.
+    `label` is "paper" for the whole paper profile, "quick (budgeted)" for the whole quick one, and "budgeted" as soon as a
+    parameter that changes the training differs from the profile's.
     """
 
     def key(self):
@@ -134,7 +135,8 @@ def resolve(profiles, overrides):
     free = (*_NOT_IN_KEY, "seed")
     own = {name: value if value is None else _check(name, value) for name, value in profiles[profile].items()}
     same = all(values[name] == value for name, value in own.items() if name not in free)
-    return Parameters(label=profile if same else "budgeted", **values)
+    label = {"paper": "paper", "quick": "quick (budgeted)"}[profile] if same else "budgeted"
+    return Parameters(label=label, **values)
 
 
 def _check(name, value):

@@ -87,7 +87,7 @@ def test_profiles(path):
     assert {name.lower() for name in names if name != "PROFILES"} <= set(KNOWN)
     for profile in profiles:
         given = {name: value for name, value in names.items() if name != "PROFILE"} | {"PROFILE": profile}
-        assert parameters.resolve(profiles, given).label == profile
+        assert parameters.resolve(profiles, given).label == ("paper" if profile == "paper" else "quick (budgeted)")
 
 
 def test_no_function_is_defined_in_two_notebooks():

@@ -11,7 +11,7 @@ PROFILES = {
 
 def test_profile_and_overrides():
     quick = parameters.resolve(PROFILES, {"PROFILES": PROFILES, "EPOCHS": None})
-    assert (quick.label, quick.epochs, quick.width, quick.seed) == ("quick", 2, 0.5, 0)
+    assert (quick.label, quick.epochs, quick.width, quick.seed) == ("quick (budgeted)", 2, 0.5, 0)
     budgeted = parameters.resolve(PROFILES, {"PROFILE": "paper", "EPOCHS": 3, "WIDTH": 1})
     assert (budgeted.label, budgeted.profile, budgeted.epochs) == ("budgeted", "paper", 3)
     assert isinstance(budgeted.width, float)
@@ -73,7 +73,7 @@ def test_several_numbers_in_one_parameter():
     found = parameters.resolve(SEVERAL, {})
     assert found.numbers("splits") == [70, 90]
     assert found.numbers("learning_rates") == [1e-3, 1e-4]
-    assert found.label == "quick"
+    assert found.label == "quick (budgeted)"
     assert parameters.resolve(SEVERAL, parameters.parse(["SPLITS=90,80,90"])).numbers("splits") == [90, 80]
     assert parameters.resolve(SEVERAL, {"SPLITS": 80}).label == "budgeted"
     for wrong in ("70;80", "70,", "0,80", "70.5"):
@@ -86,4 +86,4 @@ def test_a_path_is_meant_from_where_the_command_is_typed(tmp_path, monkeypatch):
     given = parameters.parse(["PHOTOS=mine"])
     assert given == {"PHOTOS": str(tmp_path / "mine")}
     own, none = parameters.resolve(SEVERAL, given), parameters.resolve(SEVERAL, {})
-    assert (own.label, own.key()) == ("quick", none.key())
+    assert (own.label, own.key()) == ("quick (budgeted)", none.key())
