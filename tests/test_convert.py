@@ -1,4 +1,5 @@
 import hashlib
+import shutil
 
 import numpy as np
 import pytest
@@ -29,7 +30,8 @@ def home(originals, tmp_path_factory):
             torch.save(network.state_dict(), folder / f"{name}.pth")
             assert convert.main([str(folder / f"{name}.pth")]) == 0
             assert convert.weights_path(name).exists()
-    return folder
+    yield folder
+    shutil.rmtree(folder)  # half a gigabyte, which pytest would keep
 
 
 @pytest.fixture
@@ -92,14 +94,14 @@ def test_every_tensor_has_its_place(originals, name):
     assert layers == set(convert.LAYERS[name])
 
 
-def test_tensors_that_do_not_fit_are_named(originals, tmp_path):
+def test_tensors_that_do_not_fit_are_named(originals, home, tmp_path):
     state = dict(originals["eccv16"].state_dict())
     del state["model3.2.bias"]
     state["model8.8.weight"] = torch.zeros(1)
     state["model8.6.weight"] = torch.zeros(200, 256, 1, 1)
-    torch.save(state, tmp_path / "changed.pth")
+    torch.save(state, home / "changed.pth")
     with pytest.raises(InputError) as error:
-        convert.convert(tmp_path / "changed.pth", tmp_path / "out.weights.h5")
+        convert.convert(home / "changed.pth", tmp_path / "out.weights.h5")
     assert "model3.2.bias is missing" in str(error.value)
     assert "model8.8.weight is left over" in str(error.value)
     assert "model8.6.weight has shape (200, 256, 1, 1) instead of (313, 256, 1, 1)" in str(error.value)
@@ -144,8 +146,8 @@ def test_no_public_weights_of_others():
 def test_damaged_weights_say_so(home, monkeypatch, tmp_path):
     monkeypatch.setenv("COLORIZE_DATA", str(tmp_path))
     convert.weights_path("eccv16").parent.mkdir()
-    whole = (home / "weights" / "eccv16.weights.h5").read_bytes()
-    convert.weights_path("eccv16").write_bytes(whole[: len(whole) // 2])
+    with open(home / "weights" / "eccv16.weights.h5", "rb") as whole:
+        convert.weights_path("eccv16").write_bytes(whole.read(1_000_000))
     with pytest.raises(InputError, match="delete the file and run"):
         convert.pretrained("eccv16")
 
