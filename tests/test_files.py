@@ -1,0 +1,66 @@
+import errno
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from colorize_lib import files
+from colorize_lib.errors import InputError
+
+
+def test_atomic_writes_the_whole_file_or_nothing(tmp_path):
+    path = tmp_path / "new" / "numbers.npz"
+    with files.atomic(path) as temporary:
+        np.savez(temporary, a=np.arange(3))
+    assert np.load(path)["a"].tolist() == [0, 1, 2]
+    before = path.read_bytes()
+    with pytest.raises(ZeroDivisionError), files.atomic(path) as temporary:
+        temporary.write_text(str(1 / 0))
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["numbers.npz"]
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [(errno.ENOSPC, "no space is left"), (errno.EROFS, "read-only"), (errno.EACCES, "permission is denied")],
+)
+def test_errors_of_the_disk_are_one_sentence(tmp_path, code, message):
+    with pytest.raises(InputError, match=rf"Cannot write .*file: .*{message}"), files.disk_errors(tmp_path / "file"):
+        raise OSError(code, os.strerror(code))
+
+
+def test_a_full_disk_keeps_what_was_there(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small file system can be mounted by root alone")
+    try:
+        files.write_text(disk / "file", "old")
+        with pytest.raises(InputError, match=r"Cannot write .*no space is left"):
+            files.write_text(disk / "file", "x" * 1_000_000)
+        assert (disk / "file").read_text() == "old"
+        assert [path.name for path in disk.iterdir()] == ["file"]
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_json(tmp_path):
+    files.write_json(tmp_path / "a.json", {"ä": [1, None]})
+    assert files.read_json(tmp_path / "a.json", "settings") == {"ä": [1, None]}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.write_json(tmp_path / "a.json", float("nan"))
+    assert files.read_json(tmp_path / "a.json", "settings") == {"ä": [1, None]}
+    (tmp_path / "b.json").write_text("{")
+    with pytest.raises(InputError, match=r"Cannot read the settings .*b\.json"):
+        files.read_json(tmp_path / "b.json", "settings")
+
+
+def test_data_home(monkeypatch):
+    monkeypatch.setenv("COLORIZE_DATA", "elsewhere")
+    assert files.data_home() == Path("elsewhere")
+    assert files.data_home("here") == Path("here")
+    monkeypatch.delenv("COLORIZE_DATA")
+    assert files.data_home().name == "colorize"

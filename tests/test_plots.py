@@ -1,0 +1,32 @@
+import numpy as np
+
+from colorize_lib import models, plots
+
+
+def test_learning_curves_show_training_and_validation():
+    history = [{"epoch": 1, "loss": 0.5, "val_loss": 0.6}, {"epoch": 2, "loss": 0.3, "val_loss": 0.4}]
+    axes = plots.learning_curves({"cnn": history}, "loss").axes[0]
+    assert [line.get_label() for line in axes.lines] == ["cnn, training", "cnn, validation"]
+    assert [list(line.get_ydata()) for line in axes.lines] == [[0.5, 0.3], [0.6, 0.4]]
+
+
+def test_image_grid_shows_every_image_with_title_and_caption():
+    images = np.random.default_rng(0).random((3, 8, 8, 3))
+    figure = plots.image_grid({"input": images, "cnn": images / 2}, {"cnn": ["a", "b", "c"]})
+    assert len(figure.axes) == 6
+    assert [axis.get_title() for axis in figure.axes[:2]] == ["input", "cnn"]
+    assert [axis.get_xlabel() for axis in figure.axes[1::2]] == ["a", "b", "c"]
+    assert np.array_equal(figure.axes[3].images[0].get_array(), images[1] / 2)
+
+
+def test_distributions_are_densities():
+    samples = {"truth": np.random.default_rng(0).uniform(0, 10, 500)}
+    axes = plots.distributions(samples, "chroma").axes[0]
+    assert axes.get_xlabel() == "chroma"
+    assert [text.get_text() for text in axes.get_legend().texts] == ["truth"]
+
+
+def test_architecture_is_drawn_from_the_model():
+    small, large = (plots.architecture(models.build(name, size=32, width=0.1)) for name in ("cnn", "polychromify"))
+    assert large.width > small.width  # more layers
+    assert np.asarray(large).std() > 10
