@@ -1,13 +1,13 @@
 """Adversarial training of a colorizer, with and without a classifier, under plain `fit` on TensorFlow and JAX.
 
 Source: Galvão, Santos and Sánchez-Mateos 2019, sections 4.2, 4.3 and 5.1, and their released code. L and ab are scaled by
-the convention; G is the generator, D the discriminator, C the classifier; the last two see L and ab joined. Means run over
-images and patches. One batch goes through these phases, each with its own Adam and with new dropout masks in G, which are
-the generator's noise:
+the convention; G is the generator, D the discriminator, C the classifier; the last two see L and ab joined. Losses are means
+over images, and over patches or pixels and channels. One batch goes through these phases, each with its own Adam and with
+new dropout masks in G, which are the generator's noise:
 
     C      mean CE(C(x, y)) + mean CE(C(x, G(x)))                           only where there is a classifier
     D      mean BCE(D(x, y), 1 - smoothing) + mean BCE(D(x, G(x)), 0)       equation 6
-    G, G   mean BCE(D(x, G(x)), 1) + λ |G(x) - y| + γ (CE + CE as above)    equations 5 and 7
+    G, G   mean BCE(D(x, G(x)), 1) + λ mean |G(x) - y| + γ (CE + CE)        equations 5 and 7
 
 The generator's adversarial term is the non-saturating one (equation 3, right). The report's γ CE does not say of which images:
 the code takes the real and the colorized ones, of which only the latter have a gradient.
