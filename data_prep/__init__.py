@@ -9,6 +9,7 @@ cache folder): archives and unpacked sources as their publishers name them, prep
 
 import os
 import time
+from pathlib import Path
 
 from colorize_lib import files, prepared
 from colorize_lib.errors import InputError
@@ -34,7 +35,7 @@ def load(
     """Open a prepared dataset; one that is not there yet is downloaded, unpacked and prepared first.
 
     Args:
-        name: of the registry (`python -m data_prep list`), or path of a folder of photographs.
+        name: of the registry (`python -m data_prep list`), path of a folder of photographs, or name of one in the data home.
         home: data home; default `COLORIZE_DATA`, else the user's cache folder.
         size: side of the images in pixels; default the paper's.
         limit: at most this many images of every split, drawn with the option `seed`.
@@ -56,14 +57,17 @@ def load(
     """
     from data_prep import registry
 
-    if name not in registry.DATASETS and os.path.isdir(name):
-        name, options = "folder", {"path": name, **options}
+    home = files.data_home(home).absolute()
+    if name not in registry.DATASETS:
+        for path in (Path(name), home / name):
+            if path.is_dir():
+                name, options = "folder", {"path": str(path), **options}
+                break
     spec = registry.find(name)
     options = registry.resolve(name, options)
     size = _checked_size(spec, name, size)
     if limit is not None and (not isinstance(limit, int) or limit < 1):
         raise InputError(f"limit is {limit!r}: it must be a whole number of at least 1.")
-    home = files.data_home(home).absolute()
     folder = home / "prepared" / registry.key(name, size, limit, options)
     own_photographs = bool(options.get("path"))  # they may have changed since
     if not own_photographs and (folder / "manifest.json").exists():

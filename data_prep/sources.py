@@ -225,7 +225,7 @@ def folder(home, size, options):
     if not root.is_dir():
         raise InputError(f"There is no folder {root}: give the path of a folder of photographs.")
     # The paper's command keeps the stored values; otherwise the user's photographs get their true colours.
-    return _folder_plan("folder", root, size, options, managed=options["geometry"] != "imagemagick")
+    return _folder_plan(root.name, root, size, options, managed=options["geometry"] != "imagemagick")
 
 
 def _folder_plan(name, root, size, options, managed):

@@ -114,6 +114,12 @@ def test_own_photographs(folder):
         assert [dataset.classes[label] for label in split.labels] == [file.split("/")[0] for file in split.files]
 
 
+def test_photographs_in_the_data_home_are_found_by_name(folder):
+    dataset = load(folder.name, home=folder.parent, size=16, jobs=1)
+    assert dataset.fingerprint == load(str(folder), home=folder.parent, size=16, jobs=1).fingerprint
+    assert dataset.manifest["name"] == folder.name
+
+
 def test_changed_photographs_are_prepared_anew(folder):
     first = load("folder", path=folder, size=16, jobs=1)
     assert load("folder", path=folder, size=16, jobs=1).fingerprint == first.fingerprint
