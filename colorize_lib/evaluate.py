@@ -50,6 +50,24 @@ class GivenLightness:
         return ab, color.CONVENTIONS["unit_rgb"].decode(rgb, predicted, keep_lightness=True)
 
 
+class AtSize:
+    """A system whose network sees every image at `size` × `size` pixels, whatever the images' own size.
+
+    The predicted ab is resized bilinearly and joined with the lightness of the image itself, so that systems of different
+    sizes are scored on the same images.
+    """
+
+    def __init__(self, system, size):
+        self.system, self.size = system, size
+
+    def predict_color(self, rgb):
+        rgb = color.unit_rgb(rgb)
+        seen = ops.image.resize(rgb, (self.size, self.size), interpolation="bicubic", antialias=True)
+        ab, _ = self.system.predict_color(ops.clip(seen, 0.0, 1.0))
+        ab = ops.image.resize(ab, rgb.shape[1:3], interpolation="bilinear", antialias=True)
+        return ab, color.lab_to_rgb(ops.concatenate([color.rgb_to_lab(rgb)[..., :1], ab], axis=-1))
+
+
 class Scorer(keras.Model):
     """RGB batch → dictionary of (batch,) metrics; a model, because `predict` compiles it on any backend."""
 

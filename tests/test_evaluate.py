@@ -127,3 +127,36 @@ def test_intervals_over_seeds_are_student_s():
 )
 def test_verdict(advantages, said):
     assert evaluate.verdict(advantages) == said
+
+
+class _Seen:
+    """Predicts a = mean lightness of each half of what it sees, and remembers the shape of that."""
+
+    def predict_color(self, rgb):
+        self.shape = rgb.shape
+        lab = np.array(color.rgb_to_lab(rgb))
+        half = lab.shape[2] // 2
+        ab = np.zeros((*lab.shape[:3], 2), "float32")
+        ab[:, :, :half, 0] = lab[:, :, :half, :1].mean((1, 2, 3))[:, None, None]
+        ab[:, :, half:, 0] = lab[:, :, half:, :1].mean((1, 2, 3))[:, None, None]
+        return ab, rgb
+
+
+@pytest.mark.parametrize("size", [8, 16, 40])
+def test_a_system_at_its_own_size_keeps_place_and_lightness(size):
+    images = np.zeros((3, 16, 16, 3), "uint8")
+    images[:, :, 8:] = 119  # L = 50
+    seen = _Seen()
+    ab, rgb = (np.asarray(value) for value in evaluate.AtSize(seen, size).predict_color(images))
+    assert tuple(seen.shape) == (3, size, size, 3)
+    assert ab.shape == (3, 16, 16, 2)
+    assert np.abs(ab[:, :, :5, 0]).max() < 2
+    assert np.abs(ab[:, :, 11:, 0] - 50).max() < 2
+    assert np.abs(rgb2lab(rgb[:, :, 11:])[..., 0] - 50).max() < 0.1
+
+
+def test_a_system_at_the_images_size_is_the_system_itself(split):
+    tinted = evaluate.GivenLightness(_Tinted())
+    own, same = evaluate.score(tinted, split), evaluate.score(evaluate.AtSize(tinted, 16), split)
+    for column in evaluate.METRICS:
+        assert np.allclose(own[column], same[column], atol=1e-2)
