@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 export TF_CPP_MIN_LOG_LEVEL ?= 2
-RUN := $(VENV)/bin/python
+PY := $(VENV)/bin/python
 # What was written as NAME=VALUE behind `make` goes to the notebook, which checks names and values.
 PARAMETERS = $(filter-out PYTHON=% VENV=% GPU=% RUNS=%,$(MAKEOVERRIDES))
 
@@ -19,25 +19,25 @@ setup: $(VENV)/.ready  ## make .venv and install requirements.txt (GPU=1: with T
 
 $(VENV)/.ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(if $(GPU),$(RUN) -m pip install --quiet --disable-pip-version-check "tensorflow[and-cuda]==$$($(RUN) -c 'import importlib.metadata as m; print(m.version("tensorflow"))')")
-	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(if $(GPU),$(PY) -m pip install --quiet --disable-pip-version-check "tensorflow[and-cuda]==$$($(PY) -c 'import importlib.metadata as m; print(m.version("tensorflow"))')")
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 reproduce-%: setup  ## run a paper's notebook and print its table: polychromify, unet
-	@$(RUN) -m colorize_lib reproduce $* $(PARAMETERS)
+	@$(PY) -m colorize_lib reproduce $* $(PARAMETERS)
 
 data-%: setup  ## fetch, verify and prepare a dataset: tiny-imagenet, cifar10, coco, yosemite, places, photos
-	@$(RUN) -m data_prep $*
+	@$(PY) -m data_prep $*
 
 lab: setup  ## open JupyterLab on the notebooks
 	$(VENV)/bin/jupyter lab notebooks
 
 results: setup  ## write README's table anew from results/; RUNS="runs/…" collects finished runs first
-	@$(RUN) -m colorize_lib results $(RUNS)
+	@$(PY) -m colorize_lib results $(RUNS)
 
 test: setup  ## ruff, pytest, and the notebooks against their committed outputs
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(RUN) -m pytest --durations=10
-	$(RUN) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with tests/nbval.cfg notebooks
+	$(PY) -m pytest --durations=10
+	$(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with tests/nbval.cfg notebooks
