@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 # What was written as NAME=VALUE behind `make` goes to the notebook, which checks names and values.
 PARAMETERS = $(filter-out PYTHON=% VENV=% GPU=% RUNS=%,$(MAKEOVERRIDES))
 
-.PHONY: help setup lab test results
+.PHONY: help setup lab test results collect
 .SECONDARY:
 
 help:  ## print this list
@@ -33,8 +33,11 @@ data-%: setup  ## fetch, verify and prepare a dataset: tiny-imagenet, cifar10, c
 lab: setup  ## open JupyterLab on the notebooks
 	$(VENV)/bin/jupyter lab notebooks
 
-results: setup  ## write README's table anew from results/; RUNS="runs/…" collects finished runs first
+results: setup  ## write README's tables and results/index.html anew; RUNS="runs/PAPER/KEY …" collects finished runs first
 	@$(PY) -m colorize_lib results $(RUNS)
+
+collect: setup  ## the same, where RUNS="runs/PAPER/KEY …" must be given
+	@$(PY) -m colorize_lib results $(or $(RUNS),$(error RUNS= names the run folders to collect))
 
 test: setup  ## ruff, pytest, and the notebooks against their committed outputs
 	$(VENV)/bin/ruff check .

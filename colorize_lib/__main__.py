@@ -39,11 +39,12 @@ def _colorize(arguments):
 
 
 def _results(arguments):
-    from colorize_lib import results
+    from colorize_lib import gallery, results
 
     for folder in arguments.run:
         print(f"collected {results.collect(folder)}")
     results.write_readme()
+    gallery.write()
 
 
 def _parser():
@@ -70,7 +71,9 @@ def _parser():
     command.set_defaults(call=_colorize)
     command = commands.add_parser("models", help="list the networks, with their papers and numbers of parameters")
     command.set_defaults(call=_models)
-    command = commands.add_parser("results", help="collect finished runs into results/ and write README's table anew")
+    command = commands.add_parser(
+        "results", help="collect finished runs into results/, and write README's tables and results/index.html anew"
+    )
     command.add_argument("run", nargs="*", help="run folders to collect first")
     command.set_defaults(call=_results)
     return parser
