@@ -7,3 +7,12 @@ class InputError(ValueError):
     The message is one sentence that says what is wrong, where, and what to do next. Command lines print it
     without a traceback and exit with status 2.
     """
+
+
+_MEMORY = ("memoryerror", "resource_exhausted", "resourceexhausted", "out of memory", "bad_alloc", "alloc_failed")
+
+
+def is_out_of_memory(name, message):
+    """Whether an exception, given as the name of its class and its message, says that memory ran out, on any backend."""
+    text = f"{name} {message}".lower()
+    return any(sign in text for sign in _MEMORY)

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -41,13 +42,20 @@ def run_root():
 
 @contextlib.contextmanager
 def disk_errors(path, doing="write"):
-    """Turn an `OSError` of the disk under the block into an `InputError` that names `path` and what to do."""
+    """Turn an error of the disk under the block into an `InputError` that names `path` and what to do."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in _ADVICE:
+    except (OSError, RuntimeError) as error:
+        code = _code(error)
+        if code not in _ADVICE:
             raise
-        raise InputError(f"Cannot {doing} {error.filename or path}: {_ADVICE[error.errno]}.") from error
+        raise InputError(f"Cannot {doing} {getattr(error, 'filename', None) or path}: {_ADVICE[code]}.") from error
+
+
+def _code(error):
+    """The system's number of an error; HDF5 has it in the text of an error of its own."""
+    found = re.search(r"errno = (\d+)", str(error))
+    return getattr(error, "errno", None) or (int(found[1]) if found else None)
 
 
 @contextlib.contextmanager
@@ -71,6 +79,13 @@ def atomic(path):
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def sweep(folder):
+    """Remove the half-written files that killed processes left below `folder`; for the one that holds it, see `lock`."""
+    for path in Path(folder).rglob(".partial-*"):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _umask():

@@ -4,10 +4,13 @@ A notebook's parameters cell holds the profiles and the overrides, in capitals; 
 module imports nothing heavy, so that a mistyped name is refused at once.
 """
 
+import ast
 import difflib
 import hashlib
 import json
 import math
+import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -78,6 +81,15 @@ class Parameters(SimpleNamespace):
         """The parameters that decide how networks are trained and scored."""
         return {name: value for name, value in vars(self).items() if name not in (*_NOT_IN_KEY, "label")}
 
+    def command(self, notebook):
+        """The line for a shell that repeats a run of `notebook` with these parameters, in a run folder named by them."""
+        named = {
+            name: value for name, value in vars(self).items() if name not in ("label", "run") and value is not None
+        }
+        return shlex.join(
+            ["make", f"reproduce-{notebook}", *(f"{name.upper()}={value}" for name, value in named.items())]
+        )
+
     def numbers(self, name):
         """The values of a parameter that takes several: "70,80,90" → [70, 80, 90], each once."""
         return _numbers(name, getattr(self, name))
@@ -122,13 +134,12 @@ def resolve(profiles, overrides):
         raise InputError(f"PROFILE is {profile!r}: it must be one of {', '.join(profiles)}.")
     values = {"profile": profile, "run": None, "systems": None, "seed": 0, **profiles[profile]}
     names = [name.upper() for name in values]
-    for name, value in given.items():
+    for name in (*given, *_injected()):
         if name not in names:
             raise InputError(
-                f"There is no parameter {name}{_hint(name, names)}: this notebook takes {', '.join(names)}."
+                f"There is no parameter {name}{_hint(name.upper(), names)}: this notebook takes {', '.join(names)}."
             )
-        if value is not None:
-            values[name.lower()] = value
+    values |= {name.lower(): value for name, value in given.items() if value is not None}
     for name, value in values.items():
         if value is not None:
             values[name] = _check(name, value)
@@ -137,6 +148,14 @@ def resolve(profiles, overrides):
     same = all(values[name] == value for name, value in own.items() if name not in free)
     label = {"paper": "paper", "quick": "quick (budgeted)"}[profile] if same else "budgeted"
     return Parameters(label=label, **values)
+
+
+def _injected():
+    """Names assigned by the cell that papermill put into the notebook that runs this: it takes any name, and says nothing."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    cells = [cell for cell in (shell.user_ns.get("In", ()) if shell else ()) if cell.startswith("# Parameters\n")]
+    assigned = [node for cell in cells for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.Assign)]
+    return [target.id for node in assigned for target in node.targets if isinstance(target, ast.Name)]
 
 
 def _check(name, value):

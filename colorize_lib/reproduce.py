@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -13,9 +14,11 @@ from pathlib import Path
 
 from colorize_lib import files
 from colorize_lib import parameters as parameters_module
-from colorize_lib.errors import InputError
+from colorize_lib.errors import InputError, is_out_of_memory
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+PAPERS = ("autoencoders", "polychromify", "unet", "resnet-mrf", "vacgan")
+START_TIMEOUT = 300  # seconds; a busy machine takes its time to start Python
 
 
 def notebook_path(name):
@@ -62,20 +65,30 @@ def reproduce(name, assignments=()):
     print(f"{name}: {resolved.label} run in {folder}", flush=True)
     with files.disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with _progress_on_terminal(), files.atomic(folder / "notebook.ipynb") as output:
+    with _progress_on_terminal(), files.disk_errors(folder), tempfile.TemporaryDirectory() as scratch:
+        output = Path(scratch) / path.name
         try:
             _execute(path, output, given)
         except Exception:
-            with contextlib.suppress(OSError):  # the executed part helps to find the fault
-                output.replace(folder / "failed.ipynb")
+            with contextlib.suppress(OSError, InputError):  # the executed part helps to find the fault
+                _keep(output, folder / "failed.ipynb")
             raise
+        _keep(output, folder / "notebook.ipynb")
+        (folder / "failed.ipynb").unlink(missing_ok=True)
     _write_html(folder / "notebook.ipynb")
     _show(folder, time.monotonic() - begun)
+    print(f"The command that repeats it, elsewhere, or here with RUN=another:\n  {resolved.command(name)}")
     return folder
+
+
+def _keep(file, target):
+    with files.atomic(target) as temporary:
+        shutil.copyfile(file, temporary)
 
 
 def _execute(path, output, given):
     import papermill
+    from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import DeadKernelError
 
     def stop(signum, frame):
@@ -92,18 +105,31 @@ def _execute(path, output, given):
                 cwd=path.parent,
                 kernel_name="python3",
                 progress_bar=False,
+                start_timeout=START_TIMEOUT,
                 request_save_on_cell_execute=False,
             )
     except papermill.PapermillExecutionError as error:
         if error.ename == "InputError":
             raise InputError(error.evalue) from error
         place = f"in its cell {error.exec_count}; the executed part is in failed.ipynb"
-        raise InputError(f"The notebook {path.name} failed {place}: {error.ename}: {error.evalue}") from error
+        if is_out_of_memory(error.ename, error.evalue):
+            raise InputError(
+                f"Memory ran out in {path.name}, {place}: lower BATCH_SIZE, WIDTH or TRAIN_LIMIT; finished epochs are kept."
+            ) from error
+        reason = " ".join(error.evalue.split())[:300]
+        raise InputError(f"The notebook {path.name} failed {place}: {error.ename}: {reason}") from error
+    except NoSuchKernel as error:
+        raise InputError(
+            "Jupyter does not know the kernel python3: install requirements.txt with `make setup`."
+        ) from error
     except DeadKernelError as error:
         raise InputError(
             f"The kernel of {path.name} died, most likely for want of memory: lower BATCH_SIZE, WIDTH or TRAIN_LIMIT; the same "
             "command goes on after the last finished epoch."
         ) from error
+    except RuntimeError as error:  # nbclient's, when a kernel does not answer in time
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"The kernel of {path.name} did not start ({reason}): run the same command again.") from error
     finally:
         signal.signal(signal.SIGTERM, previous)
 

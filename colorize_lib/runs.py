@@ -20,9 +20,9 @@ import json
 import math
 import os
 import platform
+import re
 import subprocess
 import time
-import zipfile
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -32,13 +32,16 @@ import numpy as np
 
 import colorize_lib
 from colorize_lib import files
-from colorize_lib.colorizer import load_weights
-from colorize_lib.errors import InputError
+from colorize_lib.colorizer import describe, load_weights
+from colorize_lib.errors import InputError, is_out_of_memory
 from colorize_lib.files import run_root
 from colorize_lib.progress import Progress
 
 FORMAT = 1
 _PROCESS = ("started", "finished", "wall_seconds", "git_commit", "versions", "hardware")
+# What other code takes from a manifest, with its types.
+_MANIFEST = dict.fromkeys(("notebook", "label", "command", "started"), str)
+_MANIFEST |= dict.fromkeys(("parameters", "datasets", "versions", "hardware"), dict) | {"earlier": list}
 
 
 def dtype_policy(choice):
@@ -126,13 +129,14 @@ class Run:
         self.metrics = {}
         self._started = time.monotonic()
         _hold(self.folder)
+        files.sweep(self.folder)
         before = self._former_manifest()
         self._manifest = {
             "format": FORMAT,
             "notebook": notebook,
             "label": parameters.label,
             "parameters": vars(parameters) | {"run": None},
-            "command": _command(notebook, parameters),
+            "command": parameters.command(notebook),
             "datasets": {name: _describe(dataset) for name, dataset in datasets.items()},
             "versions": versions(),
             "hardware": hardware(),
@@ -141,7 +145,7 @@ class Run:
             "finished": None,
             "wall_seconds": None,
             # A run that was stopped and went on: the processes before this one, each with its own commit.
-            "earlier": [*before.get("earlier", []), {name: before[name] for name in _PROCESS}] if before else [],
+            "earlier": [*before.get("earlier", []), {name: before.get(name) for name in _PROCESS}] if before else [],
         }
         files.write_json(self.folder / "manifest.json", self._manifest)
 
@@ -177,11 +181,15 @@ class Run:
             The model with the best epoch's weights, and the history: one dictionary an epoch.
 
         Raises:
-            InputError: the loss is not finite; no space; the folder's state is of another network.
+            InputError: the loss is not finite; no space or memory; the folder's state is of another network.
         """
         keras.utils.set_random_seed(self.parameters.seed)
-        model = make()
-        model(train[0][0][:1])  # creates the variables
+        with _out_of_memory(train.batch_size):
+            model = make()
+            model(train[0][0][:1])  # creates the variables
+        description = describe(model)
+        if description:
+            files.write_json(self.folder / name / "network.json", description)
         checkpoint = _Checkpoint(self.folder / name, model, train, monitor)
         if checkpoint.epoch < epochs:
             with files.disk_errors(self.folder), _out_of_memory(train.batch_size):
@@ -229,13 +237,6 @@ def start(notebook, parameters, **datasets):
     return Run(notebook, parameters, datasets)
 
 
-def _command(notebook, parameters):
-    named = {
-        name: value for name, value in vars(parameters).items() if name not in ("label", "run") and value is not None
-    }
-    return " ".join(["make", f"reproduce-{notebook}", *(f"{name.upper()}={value}" for name, value in named.items())])
-
-
 def _describe(dataset):
     counts = {name: len(split) for name, split in dataset.splits.items()}
     return {"name": dataset.manifest["name"], "fingerprint": dataset.fingerprint, "counts": counts}
@@ -260,6 +261,13 @@ def read_manifest(path):
         raise InputError(
             f"{path} is of format {found!r}, and this version of the project reads format {FORMAT}: use the version that wrote it."
         )
+    if Path(path).name == "manifest.json":
+        wrong = [name for name, kind in _MANIFEST.items() if not isinstance(content.get(name), kind)]
+        if wrong or not re.fullmatch("[a-z0-9-]+", content["notebook"]):
+            raise InputError(
+                f"The manifest {path} is damaged at {', '.join(wrong) or 'notebook'}: delete it and run the command that made it "
+                "again; what is trained is kept."
+            )
     return content
 
 
@@ -268,8 +276,7 @@ def _out_of_memory(batch_size):
     try:
         yield
     except Exception as error:
-        text = f"{type(error).__name__} {error}"
-        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in text and "ResourceExhausted" not in text:
+        if not isinstance(error, MemoryError) and not is_out_of_memory(type(error).__name__, error):
             raise
         raise InputError(
             f"Memory ran out at batch size {batch_size}: lower BATCH_SIZE or WIDTH; finished epochs are kept."
@@ -294,9 +301,14 @@ class _Checkpoint(keras.callbacks.Callback):
             with np.load(path, allow_pickle=False) as state:
                 self.history = json.loads(str(state["history"]))
                 values = [state[f"variable{i}"] for i in range(len(self._variables))]
-        except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+                if len(state.files) != 1 + len(values) or any(value.dtype.kind not in "biuf" for value in values):
+                    raise ValueError("it is the state of another network")
+            if [row["epoch"] for row in self.history] != list(range(1, 1 + len(self.history))) or not self.history:
+                raise ValueError("its history has gaps")
+        except Exception as error:  # a damaged file can fail in any part of the readers of zip, numpy and JSON
             raise InputError(
-                f"Cannot resume from {path} ({error}): delete the folder {self.folder} to train this system anew."
+                f"Cannot resume from {path} ({type(error).__name__}: {error}): delete the folder {self.folder} to train this "
+                "system anew."
             ) from error
         for variable, value in zip(self._variables, values, strict=True):
             if tuple(variable.shape) != value.shape:
@@ -312,15 +324,23 @@ class _Checkpoint(keras.callbacks.Callback):
         self.train_batches.set_epoch(epoch)
         self._begun = time.monotonic()
 
+    def on_train_batch_end(self, batch, logs=None):
+        self._check_losses(logs or {})
+
+    def _check_losses(self, logs):
+        """Stop before anything is saved when a loss is not finite, be it of training, of validation, or of one of several."""
+        for name, value in logs.items():
+            if name.endswith("loss") and not math.isfinite(value):
+                kept = "the weights of the epoch before are kept" if self.history else "no epoch was finished"
+                raise InputError(
+                    f"The {name} of {self.folder.name} became {float(value)} in epoch {1 + self.epoch}; {kept} in {self.folder}: "
+                    "lower LEARNING_RATE, or train in DTYPE=float32."
+                )
+
     def on_epoch_end(self, epoch, logs=None):
         seconds = time.monotonic() - self._begun
         row = {"epoch": epoch + 1} | {name: float(value) for name, value in (logs or {}).items()}
-        if not math.isfinite(row["loss"]):
-            kept = "the weights of the epoch before are kept" if self.history else "no epoch was finished"
-            raise InputError(
-                f"The loss of {self.folder.name} became {row['loss']} in epoch {epoch + 1}; {kept} in {self.folder}: "
-                "lower LEARNING_RATE, or train in DTYPE=float32."
-            )
+        self._check_losses(row)
         self.history.append(row | {"seconds": round(seconds, 2)})
         network = self.model.network
         with files.atomic(self.folder / "last.weights.h5") as path:

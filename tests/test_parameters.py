@@ -1,3 +1,5 @@
+import shlex
+
 import pytest
 
 from colorize_lib import parameters
@@ -87,3 +89,45 @@ def test_a_path_is_meant_from_where_the_command_is_typed(tmp_path, monkeypatch):
     assert given == {"PHOTOS": str(tmp_path / "mine")}
     own, none = parameters.resolve(SEVERAL, given), parameters.resolve(SEVERAL, {})
     assert (own.label, own.key()) == ("quick (budgeted)", none.key())
+
+
+def test_the_command_of_a_run_repeats_it():
+    given = {
+        "PROFILE": "paper",
+        "EPOCHS": 3,
+        "WIDTH": 0.25,
+        "TRAIN_LIMIT": 7,
+        "SYSTEMS": "cnn, polychromify",
+        "RUN": "x",
+    }
+    first = parameters.resolve(PROFILES, given)
+    program, target, *assignments = shlex.split(first.command("polychromify"))
+    assert (program, target) == ("make", "reproduce-polychromify")
+    again = parameters.resolve(PROFILES, parameters.parse(assignments))
+    assert again.trained() == first.trained()
+    assert again.systems == first.systems
+    assert again.key() == parameters.resolve(PROFILES, given | {"RUN": None}).key()
+
+
+def test_papermill_does_not_swallow_an_unknown_parameter(tmp_path):
+    import nbformat
+    import papermill
+
+    source = "from colorize_lib import parameters\nPROFILES = {'quick': {'epochs': 2}}\n"
+    source += (
+        "parameters.resolve(PROFILES, {name: value for name, value in globals().items() if name.isupper()}).epochs"
+    )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in ("EPOCHS = None", source)])
+    notebook.cells[0].metadata.tags = ["parameters"]
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, tmp_path / "in.ipynb")
+
+    def execute(**given):
+        return papermill.execute_notebook(tmp_path / "in.ipynb", tmp_path / "out.ipynb", given, progress_bar=False)
+
+    assert execute(EPOCHS=3).cells[-1].outputs[0].data["text/plain"] == "3"
+    for name in ("EPOCH", "epochs"):
+        with pytest.raises(
+            papermill.PapermillExecutionError, match=rf"There is no parameter {name} \(did you mean 'EPOCHS'"
+        ):
+            execute(**{name: 3})
