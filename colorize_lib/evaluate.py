@@ -16,6 +16,7 @@ from colorize_lib import color, metrics
 from colorize_lib.data import Batches
 
 METRICS = ("psnr_rgb", "ssim", "psnr_ab", "mae_ab", "delta_e2000", "colorfulness", "chroma")
+MORE_METRICS = ("mae_lightness", "chroma_gradient", "chroma_detail", "chroma_spread")
 
 
 class ConstantColor:
@@ -37,6 +38,13 @@ def mean_ab(split, batch_size=256):
         for (images,) in map(Batches(split, batch_size).__getitem__, range(-(-len(split) // batch_size)))
     )
     return total / len(split)
+
+
+def median_ab(split, batch_size=256):
+    """Median of a and of b over all pixels of a split, in Lab units: the best constant by absolute error."""
+    batches = map(Batches(split, batch_size).__getitem__, range(-(-len(split) // batch_size)))
+    ab = np.concatenate([np.asarray(color.rgb_to_lab(images)[..., 1:]).reshape(-1, 2) for (images,) in batches])
+    return np.median(ab, axis=0)
 
 
 class GivenLightness:
@@ -71,8 +79,9 @@ class AtSize:
 class Scorer(keras.Model):
     """RGB batch → dictionary of (batch,) metrics; a model, because `predict` compiles it on any backend."""
 
-    def __init__(self, system, round_trip):
+    def __init__(self, system, round_trip, columns):
         super().__init__(dtype="float32")
+        self._columns = columns
         self._system = _Untracked(system)
         self._round_trip = round_trip
 
@@ -82,7 +91,7 @@ class Scorer(keras.Model):
         if self._round_trip:
             predicted = color.unit_rgb(color.to_uint8(predicted))
         predicted_lab = color.rgb_to_lab(predicted)
-        return {
+        found = {
             "psnr_rgb": metrics.psnr_rgb(truth, predicted),
             "ssim": metrics.ssim(truth, predicted),
             "psnr_ab": metrics.psnr_ab(lab[..., 1:] / 128, ab / 128),
@@ -91,7 +100,11 @@ class Scorer(keras.Model):
             "colorfulness": metrics.colorfulness(predicted),
             "chroma": metrics.chroma(predicted_lab),
             "mae_lightness": metrics.mae(lab[..., :1], predicted_lab[..., :1]),
+            "chroma_gradient": metrics.chroma_gradient(predicted_lab),
+            "chroma_detail": metrics.chroma_detail(predicted_lab),
+            "chroma_spread": metrics.chroma_spread(predicted_lab),
         }
+        return {column: found[column] for column in self._columns}  # the compiler drops what is not asked for
 
 
 class _Untracked:
@@ -101,34 +114,35 @@ class _Untracked:
         self.value = value
 
 
-def score(system, split, batch_size=250, round_trip=False):
+def score(system, split, batch_size=250, round_trip=False, columns=(*METRICS, "mae_lightness")):
     """Score a system on every image of a split.
 
     Args:
         system: object with `predict_color`.
         split: `data.Split`; images of at least 11×11 pixels.
         round_trip: pass the predicted RGB through uint8 first, as Ghiotto did for ECCV16 and SIGGRAPH17.
+        columns: which of `METRICS` and `MORE_METRICS`.
 
     Returns:
-        pandas DataFrame, one row an image in the split's order, columns `METRICS` (dB; SSIM; mean absolute error of ab,
-        ΔE2000 and chroma in Lab units), `mae_lightness`, how far the lightness strays from the image's, in Lab units, and
-        `gray`, true where the image has no colour.
+        pandas DataFrame, one row an image in the split's order: the `columns`, of `METRICS` (dB; SSIM; mean absolute error of
+        ab, ΔE2000 and chroma in Lab units), `mae_lightness`, how far the lightness strays from the image's, in Lab units, and
+        of the other functions of `metrics` for predicted colour; and `gray`, true where the image has no colour.
     """
     import pandas as pd
 
     logging.getLogger("tensorflow").setLevel(
         logging.ERROR
     )  # each system is compiled once, which it takes for retracing
-    scorer = Scorer(system, round_trip)
+    scorer = Scorer(system, round_trip, columns)
     scorer.compile()
-    table = pd.DataFrame(scorer.predict(Batches(split, batch_size), verbose=0))[[*METRICS, "mae_lightness"]]
+    table = pd.DataFrame(scorer.predict(Batches(split, batch_size), verbose=0))[[*columns]]
     table["gray"] = np.isin(np.arange(len(split)), split.gray)
     return table
 
 
-def score_truth(split, batch_size=250):
-    """Colourfulness and chroma of the images themselves, as `score` has them for predictions."""
-    return score(_Truth(), split, batch_size)[["colorfulness", "chroma"]]
+def score_truth(split, batch_size=250, columns=("colorfulness", "chroma")):
+    """Colourfulness, chroma and others of the images themselves, as `score` has them for predictions."""
+    return score(_Truth(), split, batch_size, columns=columns)[[*columns]]
 
 
 class _Truth:
@@ -172,6 +186,19 @@ def verdict(advantages):
     if len(advantages) < 3 or low <= 0 <= high:
         return "undecided"
     return "for" if low > 0 else "against"
+
+
+def image_verdict(advantages):
+    """What the trained networks at hand say of a claim: "for", "against" or "undecided".
+
+    Args:
+        advantages: one number an image, above 0 where the claim holds; decided if the 95 % interval of their mean leaves out 0.
+            It is about these networks: training anew may say otherwise, for which `verdict` asks several seeds.
+    """
+    mean, low, high = interval(advantages)
+    if low <= 0 <= high:
+        return "undecided"
+    return "for" if mean > 0 else "against"
 
 
 def summary(table, columns=METRICS):

@@ -136,6 +136,36 @@ def chroma(lab):
     return ops.mean(_norm(lab[..., 1], lab[..., 2]), axis=(1, 2))
 
 
+def chroma_gradient(lab):
+    """Mean length of the gradient of a and b, √(|∇a|² + |∇b|²) by differences to the next pixel, in Lab units per pixel.
+
+    Blurred colour has a low one, and so has pale colour.
+    """
+    (lab,) = _float(lab)
+    ab = lab[..., 1:]
+    down, right = ab[:, 1:, :-1] - ab[:, :-1, :-1], ab[:, :-1, 1:] - ab[:, :-1, :-1]
+    return ops.mean(ops.sqrt(ops.sum(ops.square(down) + ops.square(right), axis=-1)), axis=(1, 2))
+
+
+def chroma_spread(lab):
+    """Spread of an image's colours around their mean, √(var a + var b), in Lab units."""
+    (lab,) = _float(lab)
+    return ops.sqrt(ops.sum(ops.var(lab[..., 1:], axis=(1, 2)), axis=-1))
+
+
+def chroma_detail(lab, block=4):
+    """Share of the variance of a and b that lies within blocks of `block` × `block` pixels: 0 flat blocks, 1 all of it.
+
+    Unlike `chroma_gradient` it does not depend on how strong the colours are. Incomplete blocks at the edge are left out.
+    """
+    (lab,) = _float(lab)
+    rows, columns = (side // block for side in lab.shape[1:3])
+    ab = lab[:, : rows * block, : columns * block, 1:]
+    blocks = ops.reshape(ab, (-1, rows, block, columns, block, 2))
+    within = ops.sum(ops.mean(ops.var(blocks, axis=(2, 4)), axis=(1, 2)), axis=-1)
+    return within / (ops.sum(ops.var(ab, axis=(1, 2)), axis=-1) + 1e-3)  # 0 for images without colour
+
+
 def colorfulness(rgb):
     """Hasler and Süsstrunk's M³ of RGB in [0, 1], on their scale (RGB in [0, 255]): 0 gray, 15 slightly, 109 extremely."""
     (rgb,) = _float(rgb)

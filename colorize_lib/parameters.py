@@ -56,6 +56,28 @@ KNOWN = {
     "batch_sizes": Known(int, "images per training step", 1, 65_536, many=True),
     "widths": Known(float, "factors on the number of filters to compare", 0.01, 16.0, many=True),
     "seeds": Known(int, "how many random seeds, counted from SEED", 1, 1000),
+    "gan_epochs": Known(int, "epochs of the networks with a discriminator, where they differ from EPOCHS", 1, 100_000),
+    "split": Known(
+        str, "naive: a random tenth validates; hue: every tenth in order of mean hue", choices=("naive", "hue")
+    ),
+    "drop_gray": Known(
+        str,
+        "training images to leave out; gray: those without colour; code: 20 coloured ones as well",
+        choices=("none", "gray", "code"),
+    ),
+    "batch_norm": Known(
+        str, "frozen: never batch statistics, as the code; train: as the report", choices=("frozen", "train")
+    ),
+    "initializer": Known(str, "of the kernels", choices=("glorot_uniform", "glorot_normal")),
+    "distance": Known(str, "of generated to true colours: L1 or L2", choices=("l1", "l2")),
+    "distance_weight": Known(float, "of the distance to the true colours in the generator's loss", 0.0, 1e6),
+    "classifier_weight": Known(float, "of the classifier's loss in the generator's", 0.0, 1e6),
+    "label_smoothing": Known(float, "true images have the label 1 less this in the discriminator's loss", 0.0, 0.5),
+    "keep": Known(str, "which epoch's weights are scored, best by validation", choices=("best", "last")),
+    "miscoloured": Known(float, "mean ΔE2000 from which on an image counts as mis-coloured", 1.0, 100.0),
+    "samples": Known(int, "images of each split that the table's errors are computed on", 1),
+    "judge_epochs": Known(int, "epochs of the networks that judge colorized images", 1, 10_000),
+    "judge_width": Known(float, "factor on the filters of the networks that judge", 0.01, 16.0),
     "photos": Known(str, "folder of your own photographs to colorize", path=True),
 }
 

@@ -81,3 +81,19 @@ def architecture(model):
         warnings.simplefilter("ignore")  # about visualkeras' own defaults
         image = visualkeras.layered_view(model, legend=True, scale_xy=3, scale_z=0.5, max_z=130, spacing=14)
     return image.convert("RGB")
+
+
+def curves(panels, label):
+    """Panels beside each other, several curves in each. `panels`: {label of the vertical axis: {name: (x, y)}}; `label`: of x."""
+    from matplotlib import pyplot as plt
+
+    figure, all_axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 3.4), squeeze=False)
+    for axes, (y_label, lines) in zip(all_axes[0], panels.items(), strict=True):
+        for name, (x, y) in lines.items():
+            axes.plot(x, y, marker="o" if len(x) == 1 else None, label=name)
+        axes.set(xlabel=label, ylabel=y_label)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    figure.tight_layout()
+    plt.close(figure)
+    return figure

@@ -7,6 +7,7 @@ A run folder, `runs/NOTEBOOK/KEY/`, holds
     figures/             its pictures
     notebook.ipynb/.html the executed notebook, when it ran headless
     SYSTEM/history.csv   one row an epoch
+    SYSTEM/steps.csv     some rows within each epoch, where a notebook asks for them
     SYSTEM/best.weights.h5, last.weights.h5   the network of the best epoch by validation, and of the last
     SYSTEM/state.npz     everything that training needs to go on: variables, optimizer, random seeds, epoch
 
@@ -356,10 +357,51 @@ class _Checkpoint(keras.callbacks.Callback):
         self.epoch = epoch + 1
 
     def _write_history(self):
-        with files.atomic(self.folder / "history.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.history[0].keys())
-            writer.writeheader()
-            writer.writerows(self.history)
+        with files.atomic(self.folder / "history.csv") as path:
+            _write_csv(path, self.history)
+
+
+class StepHistory(keras.callbacks.Callback):
+    """Losses within the epochs. `rows`: dictionaries of `step` (batches from the first epoch on), `epoch`, and the columns of
+    the history as means since the row before.
+
+    Args:
+        path: CSV file, written after every epoch; a resumed run goes on with it.
+        points: rows an epoch.
+    """
+
+    def __init__(self, path, points=20):
+        super().__init__()
+        self.path, self.points, self.rows = Path(path), points, []
+        if self.path.exists():
+            with open(self.path, newline="", encoding="utf-8") as file:
+                self.rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.rows = [row for row in self.rows if row["epoch"] <= epoch]  # an epoch that was cut off is repeated
+        self._epoch, self._every = epoch, max(1, self.params["steps"] // self.points)
+        self._sums = {}
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (batch + 1) % self._every == 0:
+            sums = {
+                name: float(value) * (batch + 1) for name, value in logs.items()
+            }  # Keras' are means since the epoch's begin
+            means = {name: (value - self._sums.get(name, 0.0)) / self._every for name, value in sums.items()}
+            step = self._epoch * self.params["steps"] + batch + 1
+            self.rows.append({"step": step, "epoch": self._epoch + 1} | means)
+            self._sums = sums
+
+    def on_epoch_end(self, epoch, logs=None):
+        with files.atomic(self.path) as path:
+            _write_csv(path, self.rows)
+
+
+def _write_csv(path, rows):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _state_variables(model):

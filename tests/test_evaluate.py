@@ -160,3 +160,28 @@ def test_a_system_at_the_images_size_is_the_system_itself(split):
     own, same = evaluate.score(tinted, split), evaluate.score(evaluate.AtSize(tinted, 16), split)
     for column in evaluate.METRICS:
         assert np.allclose(own[column], same[column], atol=1e-2)
+
+
+def test_only_the_columns_asked_for_are_scored(split):
+    everything = evaluate.score(evaluate.ConstantColor((9.0, 4.0)), split)
+    table = evaluate.score(evaluate.ConstantColor((9.0, 4.0)), split, columns=["mae_ab", "chroma_gradient"])
+    assert list(table) == ["mae_ab", "chroma_gradient", "gray"]
+    assert np.allclose(table["mae_ab"], everything["mae_ab"])
+    assert table["chroma_gradient"].max() < 0.5  # clipped at the edge of sRGB only
+    assert evaluate.score_truth(split, columns=["chroma_gradient"])["chroma_gradient"].drop(7).min() > 1
+
+
+def test_the_median_color_is_the_best_constant_by_absolute_error(split):
+    best = evaluate.median_ab(split, 5)
+    assert np.allclose(best, np.median(rgb2lab(split.images)[..., 1:].reshape(-1, 2), axis=0), atol=1e-3)
+
+    def absolute_error(ab):
+        return np.abs(rgb2lab(split.images)[..., 1:] - ab).mean()
+
+    assert all(absolute_error(best) < absolute_error(best + step) for step in ([1, 0], [-1, 0], [0, 1], [0, -1]))
+
+
+@pytest.mark.parametrize(("shift", "said"), [(0.5, "for"), (-0.5, "against"), (0.0, "undecided")])
+def test_verdict_over_images(shift, said):
+    advantages = np.random.default_rng(0).normal(0, 1, 300)
+    assert evaluate.image_verdict(advantages - advantages.mean() + shift) == said

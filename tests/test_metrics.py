@@ -93,3 +93,41 @@ def test_on_jax(run_on_jax, pair, tmp_path):
     lab = [color.rgb_to_lab(image) for image in pair]
     here = [metrics.psnr_rgb(*pair), metrics.ssim(*pair), metrics.delta_e2000(*lab), metrics.colorfulness(pair[1])]
     assert np.allclose(np.load(tmp_path / "jax.npy"), np.array([np.asarray(row) for row in here]), atol=2e-3)
+
+
+def test_blur_lowers_gradient_and_detail_of_color_but_paleness_the_gradient_only():
+    random = np.random.default_rng(2)
+    sharp = np.concatenate([np.full((3, 16, 18, 1), 50), random.uniform(-40, 40, (3, 16, 18, 2))], -1).astype("float32")
+    blurred = sharp.copy()
+    blurred[..., 1:] = tf.nn.avg_pool2d(sharp[..., 1:], 3, 1, "SAME").numpy()
+    pale = sharp * [1, 0.5, 0.5]
+    plain = sharp * [1, 0, 0] + [0, 20, -10]
+    gradient, detail, spread = (
+        {
+            name: np.asarray(function(lab))
+            for name, lab in dict(sharp=sharp, blurred=blurred, pale=pale, plain=plain).items()
+        }
+        for function in (metrics.chroma_gradient, metrics.chroma_detail, metrics.chroma_spread)
+    )
+    assert (gradient["blurred"] < 0.6 * gradient["sharp"]).all()
+    assert (detail["blurred"] < 0.95 * detail["sharp"]).all()
+    assert np.allclose(gradient["pale"], gradient["sharp"] / 2, rtol=1e-4)
+    assert np.allclose(detail["pale"], detail["sharp"], rtol=1e-4)
+    assert np.allclose(spread["sharp"], np.sqrt(sharp[..., 1:].var((1, 2)).sum(-1)), rtol=1e-4)
+    for values in (gradient, detail, spread):
+        assert np.allclose(values["plain"], 0, atol=1e-3)
+
+
+def test_color_that_changes_from_block_to_block_only_has_no_detail():
+    lab = np.zeros((1, 8, 10, 3), "float32")
+    lab[:, :4, :4, 1], lab[:, 4:, 4:8, 2] = 30, -20
+    assert np.asarray(metrics.chroma_detail(lab))[0] == pytest.approx(0, abs=1e-6)
+    lab[:, ::2, :, 1] = -lab[:, ::2, :, 1]
+    assert np.asarray(metrics.chroma_detail(lab))[0] > 0.3
+
+
+def test_gradient_is_in_lab_units_per_pixel():
+    lab = np.zeros((1, 12, 12, 3), "float32")
+    lab[..., 1] += 3 * np.arange(12)
+    lab[..., 2] += 4 * np.arange(12)[:, None]
+    assert np.asarray(metrics.chroma_gradient(lab))[0] == pytest.approx(5, rel=1e-5)

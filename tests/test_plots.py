@@ -30,3 +30,11 @@ def test_architecture_is_drawn_from_the_model():
     small, large = (plots.architecture(models.build(name, size=32, width=0.1)) for name in ("cnn", "polychromify"))
     assert large.width > small.width  # more layers
     assert np.asarray(large).std() > 10
+
+
+def test_curves_are_drawn_in_panels():
+    lines = {"discriminator": ([1, 2, 3], [1.4, 1.2, 1.3]), "generator": ([1, 2, 3], [0.7, 0.8, 0.9])}
+    figure = plots.curves({"loss": lines, "L1": {"generator": ([1], [0.1])}}, "batches")
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "L1"]
+    assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [[1.4, 1.2, 1.3], [0.7, 0.8, 0.9]]
+    assert [text.get_text() for text in figure.axes[0].get_legend().texts] == list(lines)

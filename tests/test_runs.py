@@ -216,3 +216,35 @@ def test_manifest_and_metrics(split):
     (run.folder / "metrics.json").write_text('{"format": 99}')
     with pytest.raises(InputError, match="format 99"):
         runs.read_manifest(run.folder / "metrics.json")
+
+
+def test_steps_within_epochs_are_the_means_since_the_row_before(split):
+    run = started(RUN="steps")
+    path = run.folder / "polychromify" / "steps.csv"
+
+    class EveryBatch(keras.callbacks.Callback):
+        means = []  # noqa: RUF012
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.means.append(logs["loss"])
+
+    steps, every = runs.StepHistory(path, points=3), EveryBatch()
+    _, history = train(run, split, epochs=2, callbacks=[steps, every])  # three batches an epoch
+    assert [(row["step"], row["epoch"]) for row in steps.rows] == [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 2)]
+    losses = np.array([row["loss"] for row in steps.rows]).reshape(2, 3)
+    assert np.allclose(losses.mean(1), [row["loss"] for row in history], rtol=1e-5)
+    assert np.allclose(losses.cumsum(1) / [1, 2, 3], np.array(every.means).reshape(2, 3), rtol=1e-5)
+
+    resumed = runs.StepHistory(path, points=3)
+    assert resumed.rows == pytest.approx(steps.rows)
+    train(run, split, epochs=3, callbacks=[resumed])
+    assert [row["step"] for row in resumed.rows] == list(range(1, 10))
+
+
+def test_steps_of_an_epoch_that_was_cut_off_are_dropped(tmp_path):
+    path = tmp_path / "steps.csv"
+    path.write_text("step,epoch,loss\n1,1,0.5\n2,2,0.4\n")
+    steps = runs.StepHistory(path)
+    steps.set_params({"steps": 1})
+    steps.on_epoch_begin(1)
+    assert [row["step"] for row in steps.rows] == [1]
