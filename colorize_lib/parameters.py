@@ -62,7 +62,7 @@ KNOWN = {
     ),
     "drop_gray": Known(
         str,
-        "training images to leave out; gray: those without colour; code: 20 coloured ones as well",
+        "training images to leave out; gray: the 562 without colour; code: 20 with hardly any, or red, as well",
         choices=("none", "gray", "code"),
     ),
     "batch_norm": Known(

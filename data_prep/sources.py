@@ -141,7 +141,7 @@ def cifar10(home, size, options):
     return Plan("cifar10", 32, CIFAR10_CLASSES, splits, notes)
 
 
-DROPPED_BY_CODE = 582  # of lowest mean hue: the 562 gray images, and 20 reddish ones
+DROPPED_BY_CODE = 582  # of lowest mean hue: the 562 gray images, and 20 of few coloured pixels or red ones
 
 
 def mean_hue(pixels):
