@@ -16,7 +16,7 @@ from colorize_lib import color, metrics
 from colorize_lib.data import Batches
 
 METRICS = ("psnr_rgb", "ssim", "psnr_ab", "mae_ab", "delta_e2000", "colorfulness", "chroma")
-MORE_METRICS = ("mae_lightness", "chroma_gradient", "chroma_detail", "chroma_spread")
+MORE_METRICS = ("mse_ab", "mae_lightness", "chroma_gradient", "chroma_detail", "chroma_spread")
 
 
 class ConstantColor:
@@ -96,6 +96,7 @@ class Scorer(keras.Model):
             "ssim": metrics.ssim(truth, predicted),
             "psnr_ab": metrics.psnr_ab(lab[..., 1:] / 128, ab / 128),
             "mae_ab": metrics.mae(lab[..., 1:], ab),
+            "mse_ab": metrics.mse(lab[..., 1:], ab),
             "delta_e2000": metrics.delta_e2000(lab, predicted_lab),
             "colorfulness": metrics.colorfulness(predicted),
             "chroma": metrics.chroma(predicted_lab),

@@ -78,6 +78,9 @@ KNOWN = {
     "samples": Known(int, "images of each split that the table's errors are computed on", 1),
     "judge_epochs": Known(int, "epochs of the networks that judge colorized images", 1, 10_000),
     "judge_width": Known(float, "factor on the filters of the networks that judge", 0.01, 16.0),
+    "labels": Known(str, "dataset whose class labels the classifier of gray images learns"),
+    "label_limit": Known(int, "use only so many labelled images", 1),
+    "strength": Known(float, "of the random field: what neighbours pay for different colours, in nats", 0.0, 1e4),
     "photos": Known(str, "folder of your own photographs to colorize", path=True),
 }
 
