@@ -30,10 +30,10 @@ class Judge(keras.Model):
 
     def __init__(self, network, convention):
         super().__init__(name=f"judge_{network.name}", dtype="float32")
-        self.network, self.convention = network, color.CONVENTIONS[convention]
+        self.network, self._convention = network, color.CONVENTIONS[convention]
 
     def call(self, rgb, training=False):
-        return self.network(ops.concatenate(self.convention.encode(rgb), axis=-1), training=training)
+        return self.network(ops.concatenate(self._convention.encode(rgb), axis=-1), training=training)
 
 
 def compiled(classes, *, name="vac_classifier", learning_rate=1e-3, **options):
