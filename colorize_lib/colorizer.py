@@ -45,6 +45,11 @@ class Colorizer(keras.Model):
         """The registered network `name`, built with `options`, under its own convention unless another one is given."""
         return cls(models.build(name, **options), convention or models.entry(name).convention, channels)
 
+    @property
+    def input_size(self):
+        """(height, width) of the photos that the network sees."""
+        return self.network.input_shape[1:3]
+
     def call(self, rgb, training=False):
         inputs, target = self.convention.encode(rgb)
         if self.channels is not None:
@@ -87,7 +92,7 @@ class Colorizer(keras.Model):
             InputError: not an image, or one that cannot be decoded.
         """
         image = _rgb_image(photo)
-        size = self.network.input_shape[1:3]
+        size = self.input_size
         small = np.asarray(image.resize(size[::-1], Image.Resampling.LANCZOS))
         ab = saturation * ops.convert_to_numpy(self.predict_color(small[None])[0])[0]
         ab = [np.asarray(Image.fromarray(ab[..., i]).resize(image.size, Image.Resampling.BICUBIC)) for i in range(2)]
@@ -120,11 +125,14 @@ def _rgb_image(photo):
     return Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array).convert("RGB")
 
 
-def compiled(name, *, learning_rate=1e-3, loss="mse", metrics=(), convention=None, channels=None, **options):
-    """The network `name` as a compiled `Colorizer` with Adam, ready for `fit`.
+def compiled(
+    name, *, optimizer="adam", learning_rate=1e-3, loss="mse", metrics=(), convention=None, channels=None, **options
+):
+    """The network `name` as a compiled `Colorizer`, ready for `fit`.
 
     Args:
         name: registered name.
+        optimizer: Keras' name of it.
         learning_rate: number or Keras schedule.
         loss: Keras loss of (target, prediction).
         metrics: functions of `colorize_lib.metrics` of (target, prediction), one value an image.
@@ -133,8 +141,14 @@ def compiled(name, *, learning_rate=1e-3, loss="mse", metrics=(), convention=Non
         options: of the builder, and `dtype`.
     """
     colorizer = Colorizer.from_name(name, convention=convention, channels=channels, **options)
+    return prepare(colorizer, optimizer=optimizer, learning_rate=learning_rate, loss=loss, metrics=metrics)
+
+
+def prepare(colorizer, *, optimizer="adam", learning_rate=1e-3, loss="mse", metrics=()):
+    """Compile a colorizer that is there already, with the arguments of `compiled`, and return it."""
     means = [keras.metrics.MeanMetricWrapper(function, name=function.__name__) for function in metrics]
-    colorizer.compile(optimizer=keras.optimizers.Adam(learning_rate), loss=loss, metrics=means)
+    chosen = keras.optimizers.get({"class_name": optimizer, "config": {"learning_rate": learning_rate}})
+    colorizer.compile(optimizer=chosen, loss=loss, metrics=means)
     return colorizer
 
 

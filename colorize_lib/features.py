@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from colorize_lib import color, files
+from colorize_lib.colorizer import Colorizer
+from colorize_lib.data import Batches, Split
 from colorize_lib.errors import InputError
 
 
@@ -72,6 +74,58 @@ def cached_features(network, images, folder, *, convention="miu", dtype="float16
     seconds = time.perf_counter() - start
     files.write_json(record, {**identity, "seconds": seconds})
     return Features(_open(path), path, seconds)
+
+
+def feature_batches(features, split, batch_size, seed=None):
+    """`Batches` of (features, RGB) for `FeatureColorizer`.
+
+    Args:
+        features: `cached_features` of the images of `split`.
+        split: `data.Split`; its images, (n, height, width, 3) uint8, may have another size than those behind the features.
+        batch_size, seed: see `data.Batches`.
+    """
+    return Batches(Split(features.values, split.images, split.files), batch_size, seed=seed, labels=True)
+
+
+class FeatureColorizer(Colorizer):
+    """A colorizer whose first part is frozen and was applied before: `fit` takes (features, RGB) of `feature_batches`.
+
+    Applied to photos, it runs both parts. Only the second, the attribute `network`, is trained and saved.
+
+    Args:
+        backbone: frozen model, (height, width, 1) → features.
+        decoder: model, features → prediction, (height, width, channels).
+        convention: key of `color.CONVENTIONS`.
+    """
+
+    def __init__(self, backbone, decoder, convention="miu"):
+        super().__init__(decoder, convention)
+        # As a function, because Keras would count, save and restore a layer's weights with those that are trained.
+        self._features = lambda inputs: backbone(inputs, training=False)
+        self._input_size = backbone.input_shape[1:3]
+
+    @property
+    def input_size(self):
+        return self._input_size
+
+    def call(self, features, training=False):
+        return {"prediction": self.network(features, training=training)}
+
+    def _with_target(self, rgb, y_pred):
+        return {"target": self.convention.encode(rgb)[1], "prediction": y_pred["prediction"]}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return super().compute_loss(x, None, self._with_target(y, y_pred), sample_weight, training)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, None, self._with_target(y, y_pred), sample_weight)
+
+    def predict_color(self, rgb):
+        """As `Colorizer.predict_color`, at the backbone's input size."""
+        rgb = color.unit_rgb(rgb)
+        lightness = color.rgb_to_lab(rgb)[..., :1]
+        prediction = self.network(self._features(self.convention.network_input(lightness, rgb)), training=False)
+        return self.convention.ab(prediction), self.convention.decode(lightness, prediction)
 
 
 def _sha256(arrays):

@@ -176,6 +176,24 @@ def colorfulness(rgb):
     return ops.sqrt(variance) + 0.3 * ops.sqrt(mean_squared)
 
 
+def predicted_ab(convention):
+    """Two functions of (target, prediction) as above: an image's mean predicted a, and b, in Lab units.
+
+    Over the epochs of a training they show what one colour a network turns everything into (Matos et al., section 5: green).
+
+    Args:
+        convention: of `color.CONVENTIONS`, which scales the prediction.
+    """
+
+    def predicted_a(truth, prediction):
+        return ops.mean(convention.ab(prediction)[..., 0], axis=(1, 2))
+
+    def predicted_b(truth, prediction):
+        return ops.mean(convention.ab(prediction)[..., 1], axis=(1, 2))
+
+    return predicted_a, predicted_b
+
+
 def larger_channel_accuracy(truth, prediction):
     """Share of pixels whose largest channel is predicted to be the largest.
 

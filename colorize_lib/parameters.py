@@ -22,7 +22,7 @@ from colorize_lib.errors import InputError
 class Known:
     """What is known of a parameter: its `type`, `low`est and `high`est value or its `choices`, and what it `means`.
 
-    `many`: it takes several numbers, as text with commas between them; `path`: it names a file or folder.
+    `many`: it takes several numbers, as text with commas between them; `path`: it names a file or folder, or is one of `choices`.
     """
 
     type: type
@@ -82,6 +82,15 @@ KNOWN = {
     "label_limit": Known(int, "use only so many labelled images", 1),
     "strength": Known(float, "of the random field: what neighbours pay for different colours, in nats", 0.0, 1e4),
     "photos": Known(str, "folder of your own photographs to colorize", path=True),
+    "epoch_share": Known(float, "share of each system's own epochs, at least 2 of them", 1e-4, 10.0),
+    "resnet50_images": Known(int, "training images of the networks with ResNet50", 1),
+    "dropout": Known(float, "rate of the second autoencoder's dropout layer", 0.01, 0.99),
+    "backbone_weights": Known(
+        str,
+        "of ResNet50 and VGG16: imagenet, random, or a folder with Keras' files of them",
+        choices=("imagenet", "random"),
+        path=True,
+    ),
 }
 
 # These choose what is shown or where, not how a network is trained: changing them keeps the run folder's key.
@@ -208,7 +217,7 @@ def _check_one(name, value, known):
         value = float(value)
     if not isinstance(value, known.type) or (known.type is not bool and isinstance(value, bool)):
         raise wrong
-    if known.choices and value not in known.choices:
+    if known.choices and value not in known.choices and not known.path:
         raise wrong
     if isinstance(value, float) and not math.isfinite(value):
         raise wrong
@@ -223,7 +232,7 @@ def _check_one(name, value, known):
 
 def _expected(known):
     if known.choices:
-        return "one of " + ", ".join(known.choices)
+        return "one of " + ", ".join(known.choices) + (", or a path" if known.path else "")
     kind = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}[known.type]
     if known.low is not None and known.high is not None:
         return f"{kind} from {known.low:g} to {known.high:g}"
@@ -244,7 +253,7 @@ def parse(assignments):
         values[name] = text
         if text == "" or known is None or known.many:
             continue
-        if known.path:
+        if known.path and text not in known.choices:
             values[name] = str(Path(text).expanduser().absolute())  # the notebook runs in another folder
         else:
             try:

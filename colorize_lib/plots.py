@@ -28,6 +28,40 @@ def learning_curves(histories, column, label=None):
     return figure
 
 
+def panels(rows, log=()):
+    """Curves over epochs in small panels: one row a quantity, one column a system, one scale a row.
+
+    Args:
+        rows: {label of the vertical axis: {title of the column: {name: values, one an epoch, or one number}}}. A single number,
+            such as what a constant scores, is a dotted line.
+        log: labels of the rows with a logarithmic axis.
+    """
+    from matplotlib import pyplot as plt
+    from matplotlib.ticker import MaxNLocator
+
+    columns = len(next(iter(rows.values())))
+    size = (2.4 * columns + 0.8, 2.1 * len(rows) + 0.6)
+    figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, sharey="row", layout="constrained")
+    for title, axis in zip(next(iter(rows.values())), axes[0], strict=True):
+        axis.set_title(title, fontsize="small")
+    for (label, systems), line in zip(rows.items(), axes, strict=True):
+        line[0].set(ylabel=label, yscale="log" if label in log else "linear")
+        for curves, axis in zip(systems.values(), line, strict=True):
+            axis.grid(alpha=0.3)
+            axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            for number, (name, values) in enumerate(curves.items()):
+                if np.ndim(values):
+                    marker = "o" if len(values) == 1 else None
+                    axis.plot(np.arange(1, len(values) + 1), values, color=f"C{number}", marker=marker, label=name)
+                else:
+                    axis.axhline(values, color=f"C{number}", linestyle=":", label=name)
+        line[0].legend(fontsize="x-small")
+    for axis in axes[-1]:
+        axis.set_xlabel("epoch")
+    plt.close(figure)
+    return figure
+
+
 def image_grid(columns, captions=None, side=1.1):
     """Images side by side: one column a system, one row an image.
 

@@ -48,25 +48,28 @@ def _pretrained(application, size, weights):
     Args:
         application: `keras.applications.ResNet50` or `keras.applications.VGG16`.
         size: height and width of its input, which has 3 channels.
-        weights: "imagenet", None (random) or the path of a Keras weights file of this network without its classifier.
+        weights: "imagenet", None (random), or the path of a Keras weights file of this network without its classifier, or of
+            a folder that holds it under Keras' name.
 
     Raises:
         InputError: "imagenet" is neither cached nor to be had, or the file is missing or another network's.
     """
     name = application.__name__
-    if weights not in ("imagenet", None) and not Path(weights).is_file():
-        raise InputError(f'There is no weights file {weights}: weights takes "imagenet", None or a path to the file.')
+    file = f"{name.lower()}_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    if weights not in ("imagenet", None):
+        weights = Path(weights) / file if Path(weights).is_dir() else Path(weights)
+        if not weights.is_file():
+            raise InputError(f'There is no weights file {weights}: weights takes "imagenet", None or a path to it.')
     try:
         return application(include_top=False, weights=weights, input_shape=(size, size, 3), name=name.lower())
     except Exception as error:  # a failed download raises Exception itself
         if weights is None:
             raise
         if weights == "imagenet":
-            file = f"{name.lower()}_weights_tf_dim_ordering_tf_kernels_notop.h5"
             folder = Path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
             raise InputError(
                 f"The ImageNet weights of {name} are not on this machine and cannot be downloaded: put {file} into {folder}, "
-                "or give the file's path as weights, or run with random ones by weights=None (backbone_weights=None in the "
+                "or give the file's path as weights, or run with random ones by weights=None (BACKBONE_WEIGHTS=random in the "
                 "notebook)."
             ) from error
         raise InputError(
@@ -101,7 +104,7 @@ def resnet50_autoencoder(size=300, width=1.0, freeze_backbone=False, weights="im
         size: a multiple of 30 up to 450, so that the head's ×30 upsampling returns to it.
         width: factor on the head's filters.
         freeze_backbone: False trains ResNet50 too, as the printed code does; True is what the report says.
-        weights: "imagenet", None (random) or the path of a weights file of ResNet50 without its classifier.
+        weights: "imagenet", None (random), or the path of a weights file of ResNet50 without its classifier, or of its folder.
 
     Raises:
         InputError: impossible size; weights that cannot be had.
@@ -137,7 +140,7 @@ def vgg16_features(size=224, weights="imagenet"):
 
     Args:
         size: a multiple of 32.
-        weights: "imagenet", None (random) or the path of a weights file of VGG16 without its classifier.
+        weights: "imagenet", None (random), or the path of a weights file of VGG16 without its classifier, or of its folder.
 
     Raises:
         InputError: impossible size; weights that cannot be had.
