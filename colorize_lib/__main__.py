@@ -3,16 +3,37 @@
 import argparse
 import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
 
 from colorize_lib.errors import InputError
 
+_ZHANG = (
+    "Zhang et al. 2016, Colorful Image Colorization (eccv16); "
+    "2017, Real-Time User-Guided Image Colorization with Learned Deep Priors (siggraph17)"
+)
+
 
 def _models(arguments):
-    from colorize_lib import models
+    from colorize_lib import evaluate, files, models, trained
 
-    print(f"{'name':<24}{'paper':<16}parameters")
+    print(f"{'name':<24}{'parameters':>12}  {'paper':<14}weights")
     for name in models.names():
-        print(f"{name:<24}{models.entry(name).paper:<16}{models.build(name).count_params():,}")
+        # Without a download: the weights of ImageNet change no number.
+        options = {"weights": None} if "weights" in models.option_names(name) else {}
+        parameters = models.build(name, **options).count_params()
+        print(f"{name:<24}{parameters:>12,}  {models.entry(name).paper:<14}{trained.place(name)}")
+    runs = sorted(files.run_root().glob("*/*/*/network.json"))
+    if runs:
+        print("\nTrained here (colorize -m FOLDER)")
+    for path in runs:
+        print(f"  {path.parent}")
+    print("\nPapers")
+    for paper in dict.fromkeys(models.entry(name).paper for name in models.names()):
+        source = {"title": _ZHANG} if paper == "zhang" else evaluate.published(paper)
+        words = [str(source[part]) for part in ("authors", "year", "title") if part in source]
+        print(f"  {paper:<14}{', '.join(words)}")
 
 
 def _reproduce(arguments):
@@ -38,6 +59,57 @@ def _colorize(arguments):
     return 1 if failed else 0
 
 
+def _app(arguments):
+    from colorize_lib.pages.serve import serve
+
+    folders = [str(Path(folder).resolve()) for folder in arguments.run]
+    labels = _elsewhere(_labels, folders)  # a wrong folder is said here, not on the page
+    print(f"networks: {', '.join(labels)}")
+    serve("colorize_your_photos", runs=folders, **_served(arguments))
+
+
+def _labels(folders):
+    from colorize_lib import trained
+
+    return [item.label for item in trained.find(folders)]
+
+
+def _elsewhere(function, *arguments):
+    """Call in a process of its own, so that the server does not keep the memory of networks that it does not need."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def _served(arguments):
+    names = ("port", "open_to_others", "visitors", "browser")
+    return {name: getattr(arguments, name) for name in names}
+
+
+def _turing_test(arguments):
+    from colorize_lib import turing
+
+    store = turing.Store(arguments.store)
+    if arguments.export:
+        print(f"{store.export(arguments.export)} answers in {arguments.export}")
+    if arguments.statistics:
+        for line in (turing.HEADINGS, *turing.table(turing.statistics(store.answers()))):
+            print(" | ".join(line))
+    if arguments.export or arguments.statistics:
+        return
+    from colorize_lib.pages.serve import serve
+
+    pictures = _elsewhere(_pictures, arguments.run, arguments.dataset, arguments.images)
+    serve("turing_test", pictures=str(pictures), store=str(store.path.absolute()), **_served(arguments))
+
+
+def _pictures(runs, dataset, limit):
+    from colorize_lib import trained, turing
+
+    networks = [item for folder in runs for item in trained.of_run(folder)] or [*trained.bundled(), *trained.public()]
+    print(f"pictures by {', '.join(item.label for item in networks)} …", flush=True)
+    return turing.prepare(networks, dataset, limit).folder
+
+
 def _results(arguments):
     from colorize_lib import gallery, results
 
@@ -45,6 +117,18 @@ def _results(arguments):
         print(f"collected {results.collect(folder)}")
     results.write_readme()
     gallery.write()
+
+
+def _add_page(command, run):
+    command.add_argument("--run", action="append", default=[], metavar="FOLDER", help=run)
+    command.add_argument("--port", type=int, default=8866, help="default: %(default)s")
+    command.add_argument(
+        "--visitors", type=int, default=4, metavar="N", help="at most N at once (default: %(default)s)"
+    )
+    command.add_argument("--no-browser", dest="browser", action="store_false", help="do not open the browser")
+    command.add_argument(
+        "--open-to-others", action="store_true", help="let other machines in: without password, without encryption"
+    )
 
 
 def _parser():
@@ -58,7 +142,12 @@ def _parser():
         "colorize", help="colorize photographs: files, folders, patterns, or - for standard input"
     )
     command.add_argument("photo", nargs="+", metavar="PHOTO")
-    command.add_argument("-m", "--model", default="polychromify", help="name of the network (default: %(default)s)")
+    command.add_argument(
+        "-m",
+        "--model",
+        default="polychromify",
+        help="name of the network, or folder of a trained one (default: %(default)s)",
+    )
     command.add_argument(
         "-o", "--output", metavar="DIR", help="folder of the results (default: beside the photo, NAME-colorized)"
     )
@@ -69,8 +158,23 @@ def _parser():
     command.add_argument("--saturation", type=float, default=1.0, help="factor on the predicted colour (default: 1)")
     command.add_argument("--side-by-side", action="store_true", help="write gray and colorized beside each other")
     command.set_defaults(call=_colorize)
-    command = commands.add_parser("models", help="list the networks, with their papers and numbers of parameters")
+    command = commands.add_parser(
+        "models", help="list the networks: numbers of parameters, papers, where their weights are"
+    )
     command.set_defaults(call=_models)
+    command = commands.add_parser("app", help="colorize photographs by a click: a page on this machine")
+    _add_page(command, "run folder whose networks are offered beside the bundled ones; may be repeated")
+    command.set_defaults(call=_app)
+    command = commands.add_parser("turing-test", help="the Turing test of VAC+GAN: a page on this machine")
+    _add_page(command, "run folder whose networks are tested instead of the bundled ones; may be repeated")
+    command.add_argument(
+        "--dataset", default="photos", help="its test images are shown (default: the bundled photographs)"
+    )
+    command.add_argument("--images", type=int, metavar="N", help="draw N of them at random")
+    command.add_argument("--store", metavar="FILE", help="SQLite file of the answers (default: among the runs)")
+    command.add_argument("--statistics", action="store_true", help="print the statistics, serve nothing")
+    command.add_argument("--export", metavar="FILE", help="write all answers to a CSV file, serve nothing")
+    command.set_defaults(call=_turing_test)
     command = commands.add_parser(
         "results", help="collect finished runs into results/, and write README's tables and results/index.html anew"
     )

@@ -23,10 +23,10 @@ class GrayClassifier(keras.Model):
 
     def __init__(self, network, convention):
         super().__init__(name=f"classifier_{network.name}", dtype="float32")
-        self.network, self.convention = network, color.CONVENTIONS[convention]
+        self.network, self._convention = network, color.CONVENTIONS[convention]
 
     def call(self, rgb, training=False):
-        return self.network(self.convention.encode(rgb)[0], training=training)
+        return self.network(self._convention.encode(rgb)[0], training=training)
 
 
 def compiled(classes, *, name="resnet18_gray", learning_rate=1e-3, **options):

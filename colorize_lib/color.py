@@ -68,6 +68,17 @@ def unit_rgb(rgb):
     return ops.cast(rgb, "float32") / 255 if ops.dtype(rgb) == "uint8" else ops.cast(rgb, "float32")
 
 
+def _f(t):
+    """The compressed XYZ of CIE 15:2004; the maximum keeps the unused branch of `where` away from 0."""
+    return ops.where(t > EPSILON, ops.exp(ops.log(ops.maximum(t, EPSILON)) / 3), KAPPA * t + OFFSET)
+
+
+def lightness(rgb):
+    """L of sRGB alone, the same as `rgb_to_lab`'s for a third of the work: (..., 3) → (..., 1) float32 in [0, 100]."""
+    linear = _channels(_linear_rgb(ops.convert_to_tensor(rgb)))
+    return 116 * _f(_combine(LAB_FROM_RGB[1:2], linear)[0]) - 16
+
+
 def rgb_to_lab(rgb):
     """sRGB to Lab.
 
@@ -78,9 +89,7 @@ def rgb_to_lab(rgb):
         (..., 3) float32: L in [0, 100], a and b.
     """
     xyz = _combine(LAB_FROM_RGB, _channels(_linear_rgb(ops.convert_to_tensor(rgb))))
-    fx, fy, fz = (
-        ops.where(t > EPSILON, ops.exp(ops.log(ops.maximum(t, EPSILON)) / 3), KAPPA * t + OFFSET) for t in xyz
-    )
+    fx, fy, fz = map(_f, xyz)
     return ops.concatenate([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], axis=-1)
 
 

@@ -4,6 +4,7 @@ The conversion from RGB to the network's input and target runs on the device, in
 uint8 RGB and training, scoring and display share one colour path.
 """
 
+import json
 import warnings
 from pathlib import Path
 
@@ -12,14 +13,14 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from colorize_lib import color, files, models
+from colorize_lib import color, devices, files, models
 from colorize_lib.decode import decode, upright
 from colorize_lib.errors import InputError
 
 WEIGHTS = Path(__file__).parent / "weights"
 
 # Pixels of a photo that are turned into RGB at once: bounds the memory for photos of any size.
-STRIP_PIXELS = 1 << 20
+STRIP_PIXELS = 1 << 18
 
 
 class Colorizer(keras.Model):
@@ -56,6 +57,14 @@ class Colorizer(keras.Model):
             target = ops.take(target, self.channels, axis=-1)
         return {"prediction": self.network(inputs, training=training), "target": target}
 
+    def fit(self, x=None, *arguments, validation_data=None, **named):
+        with devices.sharing(self, x, validation_data):
+            return super().fit(x, *arguments, validation_data=validation_data, **named)
+
+    def evaluate(self, x=None, *arguments, **named):
+        with devices.sharing(self, x):
+            return super().evaluate(x, *arguments, **named)
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return super().compute_loss(x, y_pred["target"], y_pred["prediction"], sample_weight, training)
 
@@ -76,7 +85,15 @@ class Colorizer(keras.Model):
         prediction = self.network(self.convention.network_input(lightness, rgb), training=False)
         return self.convention.ab(prediction), self.convention.decode(lightness, prediction)
 
-    def colorize(self, photo, saturation=1.0):
+    def predict_ab(self, photo):
+        """The colour of a photo as the network sees it, resized to its input size: (size, size, 2) float32 in Lab units."""
+        return ops.convert_to_numpy(self.predict_color(self.resized(photo))[0])[0]
+
+    def resized(self, photo):
+        """A photo as a batch of one in the network's input size: (1, size, size, 3) uint8."""
+        return np.asarray(_rgb_image(photo).resize(self.input_size[::-1], Image.Resampling.LANCZOS))[None]
+
+    def colorize(self, photo, saturation=1.0, ab=None):
         """Colorize a photo at its own resolution.
 
         The network sees the photo resized to its input size; the predicted ab is enlarged and joined with the photo's own L.
@@ -84,6 +101,7 @@ class Colorizer(keras.Model):
         Args:
             photo: path of an image file, `PIL.Image.Image` of any mode, or uint8 array (height, width[, 1 or 3]).
             saturation: factor on the predicted ab.
+            ab: float32 (h, w, 2), an earlier `predict_ab` of the photo at any resolution; None: predict it.
 
         Returns:
             uint8 RGB array (height, width, 3), upright.
@@ -92,25 +110,26 @@ class Colorizer(keras.Model):
             InputError: not an image, or one that cannot be decoded.
         """
         image = _rgb_image(photo)
-        size = self.input_size
-        small = np.asarray(image.resize(size[::-1], Image.Resampling.LANCZOS))
-        ab = saturation * ops.convert_to_numpy(self.predict_color(small[None])[0])[0]
-        ab = [np.asarray(Image.fromarray(ab[..., i]).resize(image.size, Image.Resampling.BICUBIC)) for i in range(2)]
+        ab = saturation * (self.predict_ab(image) if ab is None else ab)
+        channels = [Image.fromarray(ab[..., channel]) for channel in range(2)]
         rgb = np.asarray(image)
         result = np.empty_like(rgb)
         rows = max(1, STRIP_PIXELS // image.width)
-        for start in range(0, image.height, rows):
-            strip = slice(start, start + rows)
-            lightness = color.rgb_to_lab(rgb[strip])[..., :1]
-            lab = ops.concatenate([lightness, np.stack([channel[strip] for channel in ab], axis=-1)], axis=-1)
-            result[strip] = ops.convert_to_numpy(color.to_uint8(color.lab_to_rgb(lab)))
+        scale = len(ab) / image.height
+        for top in range(0, image.height, rows):
+            bottom = min(top + rows, image.height)
+            # The filter reaches beyond the box into the rest of ab: strips have no seams.
+            place = (image.width, bottom - top), Image.Resampling.BICUBIC, (0, top * scale, ab.shape[1], bottom * scale)
+            strip = np.stack([channel.resize(*place) for channel in channels], axis=-1)
+            lab = ops.concatenate([color.lightness(rgb[top:bottom]), strip], axis=-1)
+            result[top:bottom] = ops.convert_to_numpy(color.to_uint8(color.lab_to_rgb(lab)))
         return result
 
 
 def _rgb_image(photo):
     """A path, `PIL.Image.Image` or uint8 array as a PIL image in sRGB."""
     if isinstance(photo, Image.Image):
-        return upright(photo.copy()).convert("RGB")
+        return upright(photo).convert("RGB")
     if isinstance(photo, str | Path):
         with files.disk_errors(photo, "read"):
             try:
@@ -174,6 +193,37 @@ def load(name, weights=None, **options):
             )
     colorizer = Colorizer.from_name(name, **options)
     load_weights(colorizer.network, weights)
+    return colorizer
+
+
+def describe(model):
+    """What `load_trained` needs to know of a `Colorizer`: a dictionary of plain values, or None if it cannot be built by name."""
+    recipe = getattr(model.network, "recipe", None) if isinstance(model, Colorizer) else None
+    if recipe is None or color.CONVENTIONS.get(model.convention.name) != model.convention:
+        return None
+    return {**json.loads(recipe), "convention": model.convention.name, "channels": model.channels}
+
+
+def load_trained(folder):
+    """The `Colorizer` of one system of a run, with the weights of its best epoch.
+
+    Args:
+        folder: the system's folder in a run folder, with `network.json` and `best.weights.h5`.
+
+    Raises:
+        InputError: no such folder, or it holds no network that colorizes by itself.
+    """
+    folder = Path(folder)
+    description = files.read_json(folder / "network.json", "description of a trained network")
+    try:
+        options = {name: description[name] for name in ("convention", "channels")} | description["options"]
+        colorizer = Colorizer.from_name(description["model"], **options)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{folder / 'network.json'} describes no network: run what wrote it again.") from error
+    network, channels = colorizer.network, colorizer.convention.channels
+    if network.input_shape[-1] != 1 or network.output_shape[-1] != channels:
+        raise InputError(f"The network {network.name!r} in {folder} does not colorize by itself: choose another system.")
+    load_weights(colorizer.network, folder / "best.weights.h5")
     return colorizer
 
 

@@ -29,6 +29,7 @@ class Batches(keras.utils.PyDataset):
         super().__init__()
         self.split, self.batch_size, self.seed = split, batch_size, seed
         self.labels, self.transform = labels, transform
+        self.multiple = 1  # a batch is filled up with images of its own until it can be divided by this, see `devices`
         self.set_epoch(0)
 
     def set_epoch(self, epoch):
@@ -44,6 +45,8 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         rows = np.sort(self._order[index * self.batch_size : (index + 1) * self.batch_size])
+        if len(rows) % self.multiple:
+            rows = np.resize(rows, len(rows) + self.multiple - len(rows) % self.multiple)
         images = self.split.images[rows]
         if self.transform is not None:
             images = self.transform(images, np.random.default_rng([self.seed or 0, self.epoch, index]))

@@ -5,8 +5,6 @@ All metrics are computed in batches on the device from uint8 RGB. What is scored
 """
 
 import logging
-import tomllib
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,6 +12,7 @@ from keras import ops
 
 from colorize_lib import color, metrics
 from colorize_lib.data import Batches
+from colorize_lib.published import published as published
 
 METRICS = ("psnr_rgb", "ssim", "psnr_ab", "mae_ab", "delta_e2000", "colorfulness", "chroma")
 MORE_METRICS = ("mse_ab", "mae_lightness", "chroma_gradient", "chroma_detail", "chroma_spread")
@@ -210,15 +209,6 @@ def summary(table, columns=METRICS):
         if name in table
     }
     return result | {"images": len(table)}
-
-
-def published(*keys):
-    """A part of `published.toml`: `published("polychromify", "table2", "cnn")` → dictionary or number."""
-    with open(Path(__file__).parent / "published.toml", "rb") as file:
-        value = tomllib.load(file)
-    for key in keys:
-        value = value[key]
-    return value
 
 
 def paper_vs_here(rows, columns, digits=4):

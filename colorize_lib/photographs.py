@@ -4,11 +4,12 @@ import io
 import sys
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageCms
 
 from colorize_lib import files
-from colorize_lib.colorizer import load
-from colorize_lib.decode import decode, upright
+from colorize_lib.colorizer import load, load_trained
+from colorize_lib.decode import decode
 from colorize_lib.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".avif", ".jp2")
@@ -46,7 +47,7 @@ def colorize_files(
 
     Args:
         names: see `find`; the photo from standard input ("-") is written to standard output.
-        model: name of the network.
+        model: name of the network, or folder of a system that a run trained.
         output: folder of the results, under the photos' names; None: beside each photo, as NAME-colorized.
         weights: file of weights; None: the bundled ones.
         size: side of the network's input in pixels; None: the network's own.
@@ -62,7 +63,9 @@ def colorize_files(
     from tqdm import tqdm
 
     photos = find(names)
-    colorizer = load(model, weights, **({"size": size} if size else {}))
+    colorizer = (
+        load_trained(model) if Path(model).is_dir() else load(model, weights, **({"size": size} if size else {}))
+    )
     failed, taken = {}, {photo.resolve() for photo in photos}
     for photo in tqdm(photos, unit="photo", disable=len(photos) < 2):
         try:
@@ -80,17 +83,17 @@ def colorize_files(
     return failed
 
 
-def colorize_image(colorizer, content, saturation=1.0, side_by_side=False):
+def colorize_image(colorizer, content, saturation=1.0, side_by_side=False, ab=None):
     """One photograph: the bytes of its file → `PIL.Image.Image` and the options to save it with, as the original was.
 
-    The result is upright and in the photo's own colour profile, if that is one of RGB; else in sRGB. Raises InputError.
+    The result is upright and in the photo's own colour profile, if that is one of RGB; else in sRGB. `ab` is an earlier
+    prediction for it, see `Colorizer.colorize`. Raises InputError.
     """
-    decode(io.BytesIO(content))  # refuses what is damaged, too large or no image
-    with Image.open(io.BytesIO(content)) as original:
+    photo = Image.fromarray(decode(io.BytesIO(content)))  # refuses what is damaged, too large or no image
+    with Image.open(io.BytesIO(content)) as original:  # its header alone
         info, kind, exif = original.info, original.format, original.getexif()
-        photo = upright(original)
     profile = _rgb_profile(info.get("icc_profile"))
-    result = Image.fromarray(colorizer.colorize(photo, saturation))
+    result = Image.fromarray(colorizer.colorize(np.asarray(photo), saturation, ab))
     if side_by_side:
         both = Image.new("RGB", (2 * photo.width, photo.height))
         both.paste(photo.convert("L").convert("RGB"))

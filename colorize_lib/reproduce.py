@@ -24,7 +24,7 @@ START_TIMEOUT = 300  # seconds; a busy machine takes its time to start Python
 def notebook_path(name):
     """Path of the paper's notebook: "resnet-mrf" is `notebooks/resnet_mrf.ipynb`. Raises InputError with the known names."""
     path = NOTEBOOKS / f"{name.replace('-', '_')}.ipynb"
-    if not path.exists():
+    if not path.is_file():
         known = ", ".join(sorted(path.stem.replace("_", "-") for path in NOTEBOOKS.glob("*.ipynb")))
         raise InputError(f"There is no notebook for {name!r}: the names are {known}.")
     return path
@@ -42,6 +42,19 @@ def declared(path):
     raise InputError(f"The notebook {path} has no cell tagged 'parameters'; restore it from the repository.")
 
 
+def prepare(name, assignments=()):
+    """What `reproduce` would run: the notebook's path, the run folder, the given parameters, and all of them resolved.
+
+    Raises InputError for a wrong parameter.
+    """
+    path = notebook_path(name)
+    given = parameters_module.parse(assignments)
+    names = declared(path)
+    unresolved = {key: value for key, value in names.items() if key != "PROFILES"} | given
+    resolved = parameters_module.resolve(names["PROFILES"], unresolved)
+    return path, files.run_root() / name / resolved.key(), given, resolved
+
+
 def reproduce(name, assignments=()):
     """Execute the notebook of paper `name` with papermill and leave it, its HTML and its results in the run folder.
 
@@ -55,12 +68,7 @@ def reproduce(name, assignments=()):
     Raises:
         InputError: a wrong parameter (before any work starts), or what stopped the notebook, as one sentence.
     """
-    path = notebook_path(name)
-    given = parameters_module.parse(assignments)
-    names = declared(path)
-    unresolved = {key: value for key, value in names.items() if key != "PROFILES"} | given
-    resolved = parameters_module.resolve(names["PROFILES"], unresolved)
-    folder = files.run_root() / name / resolved.key()
+    path, folder, given, resolved = prepare(name, assignments)
     begun = time.monotonic()
     print(f"{name}: {resolved.label} run in {folder}", flush=True)
     with files.disk_errors(folder):

@@ -8,6 +8,7 @@ A run folder, `runs/NOTEBOOK/KEY/`, holds
     notebook.ipynb/.html the executed notebook, when it ran headless
     SYSTEM/history.csv   one row an epoch
     SYSTEM/steps.csv     some rows within each epoch, where a notebook asks for them
+    SYSTEM/network.json  how its network is built
     SYSTEM/best.weights.h5, last.weights.h5   the network of the best epoch by validation, and of the last
     SYSTEM/state.npz     everything that training needs to go on: variables, optimizer, random seeds, epoch
 

@@ -8,6 +8,7 @@ trained or what their numbers mean: ranges of inputs and outputs are `colorize_l
 import difflib
 import importlib
 import inspect
+import json
 from dataclasses import dataclass
 
 from colorize_lib.errors import InputError
@@ -63,6 +64,18 @@ def entry(name):
     return _REGISTRY[name]
 
 
+def option_names(name):
+    """Names of the options that the builder of `name` takes. Raises `InputError` for an unknown name."""
+    return list(inspect.signature(entry(name).builder).parameters)
+
+
+def _recipe(name, options):
+    try:
+        return json.dumps({"model": name, "options": options})
+    except TypeError:
+        return None
+
+
 def build(name, *, dtype=None, **options):
     """Build a network by name.
 
@@ -73,15 +86,15 @@ def build(name, *, dtype=None, **options):
         options: the builder's own keyword arguments, for most `size` (pixels) and `width` (factor on the filters).
 
     Returns:
-        An uncompiled functional `keras.Model`.
+        An uncompiled functional `keras.Model`. Its attribute `recipe` is the JSON text of name and options, by which it can be
+        built again; None where an option is no plain value.
 
     Raises:
         InputError: unknown name or option.
     """
     import keras
 
-    builder = entry(name).builder
-    known = list(inspect.signature(builder).parameters)
+    builder, known = entry(name).builder, option_names(name)
     unknown = [option for option in options if option not in known]
     if unknown:
         raise InputError(f"Model {name!r} has no option {unknown[0]!r}: it takes {', '.join(known)}.")
@@ -89,6 +102,8 @@ def build(name, *, dtype=None, **options):
     if dtype is not None:
         keras.config.set_dtype_policy(dtype)
     try:
-        return builder(**options)
+        network = builder(**options)
+        network.recipe = _recipe(name, options)
+        return network
     finally:
         keras.config.set_dtype_policy(previous)

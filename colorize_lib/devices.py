@@ -1,0 +1,71 @@
+"""Several devices of one machine: each batch is divided among them, and every one holds all weights.
+
+`keras.distribution.DataParallel` on JAX, `tf.distribute.MirroredStrategy` on TensorFlow. The losses are those of one device: a batch
+is divided, not enlarged, so that `BATCH_SIZE` stays the paper's, and batch normalization sees all of it. Two differences are left:
+on TensorFlow dropout draws other masks, and a batch that cannot be divided, such as the last one of an epoch, is filled up with
+images of its own.
+"""
+
+import contextlib
+
+import keras
+
+from colorize_lib.errors import InputError
+
+_known = {}  # one strategy for each set of devices: networks of two TensorFlow strategies cannot be joined
+
+
+def spread(make, count, build):
+    """The model that `make` returns, to be trained on `count` devices; None or 1: as always.
+
+    Args:
+        make: function without arguments that returns a compiled `Colorizer`.
+        count: number of devices, the machine's first ones.
+        build: function of the model that creates all its variables, those of the optimizers too.
+
+    Raises:
+        InputError: there are not so many devices, or the backend is neither TensorFlow nor JAX.
+    """
+    if count in (None, 1):
+        model = make()
+        build(model)
+        return model
+    with _strategy(count).scope():
+        model = make()
+        model.devices = count
+        for layer in model._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = keras.backend.backend() == "tensorflow"  # JAX sees the whole batch anyway
+        build(model)
+    return model
+
+
+def _strategy(count):
+    names = keras.distribution.list_devices()
+    if count > len(names):
+        raise InputError(f"DEVICES is {count}, and this machine has {len(names)} ({', '.join(names)}): take fewer.")
+    backend = keras.backend.backend()
+    if backend not in ("tensorflow", "jax"):
+        raise InputError(f"DEVICES needs TensorFlow or JAX, not {backend}: set KERAS_BACKEND to one of them.")
+    if count not in _known:
+        if backend == "jax":
+            _known[count] = keras.distribution.DataParallel(devices=names[:count], auto_shard_dataset=False)
+        else:
+            import tensorflow as tf
+
+            _known[count] = tf.distribute.MirroredStrategy(names[:count])
+    return _known[count]
+
+
+@contextlib.contextmanager
+def sharing(model, *batches):
+    """The block trains or evaluates `model` with these batches, on the devices that it was made for."""
+    count = getattr(model, "devices", 1)
+    for found in batches:
+        if hasattr(found, "multiple"):
+            found.multiple = count
+    if count > 1 and keras.backend.backend() == "jax":
+        with _strategy(count).scope():
+            yield
+    else:
+        yield  # a TensorFlow model remembers its strategy
