@@ -24,7 +24,7 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-reproduce-%: setup  ## run a paper's notebook and print its table: autoencoders, polychromify, unet, vacgan
+reproduce-%: setup  ## run a paper's notebook and print its table: autoencoders, polychromify, resnet-mrf, unet, vacgan
 	@$(PY) -m colorize_lib reproduce $* $(PARAMETERS)
 
 data-%: setup  ## fetch, verify and prepare a dataset: tiny-imagenet, cifar10, coco, yosemite, places, photos

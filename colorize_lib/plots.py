@@ -103,20 +103,6 @@ def distributions(samples, label, bins=60, limit=None):
     return figure
 
 
-def lines(series, xlabel, ylabel):
-    """Curves over a counter that starts at 0, such as sweeps. `series`: {name: numbers}."""
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 3.2))
-    for name, values in series.items():
-        axes.plot(np.arange(len(values)), values, marker="o", markersize=3, label=name)
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
-    plt.close(figure)
-    return figure
-
-
 def architecture(model):
     """The layers of a Keras model as boxes in the size of their output, drawn by visualkeras; a PIL image."""
     import warnings
