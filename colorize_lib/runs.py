@@ -33,7 +33,7 @@ import keras
 import numpy as np
 
 import colorize_lib
-from colorize_lib import files
+from colorize_lib import devices, files
 from colorize_lib.colorizer import describe, load_weights
 from colorize_lib.errors import InputError, is_out_of_memory
 from colorize_lib.files import run_root
@@ -186,9 +186,13 @@ class Run:
             InputError: the loss is not finite; no space or memory; the folder's state is of another network.
         """
         keras.utils.set_random_seed(self.parameters.seed)
-        with _out_of_memory(train.batch_size):
-            model = make()
+
+        def build(model):
             model(train[0][0][:1])  # creates the variables
+            _state_variables(model)
+
+        with _out_of_memory(train.batch_size):
+            model = devices.spread(make, self.parameters.devices, build)
         description = describe(model)
         if description:
             files.write_json(self.folder / name / "network.json", description)
