@@ -81,6 +81,7 @@ KNOWN = {
     "labels": Known(str, "dataset whose class labels the classifier of gray images learns"),
     "label_limit": Known(int, "use only so many labelled images", 1),
     "strength": Known(float, "of the random field: what neighbours pay for different colours, in nats", 0.0, 1e4),
+    "devices": Known(int, "how many devices share each batch", 1, 1024),
     "photos": Known(str, "folder of your own photographs to colorize", path=True),
     "epoch_share": Known(float, "share of each system's own epochs, at least 2 of them", 1e-4, 10.0),
     "resnet50_images": Known(int, "training images of the networks with ResNet50", 1),
@@ -94,7 +95,7 @@ KNOWN = {
 }
 
 # These choose what is shown or where, not how a network is trained: changing them keeps the run folder's key.
-_NOT_IN_KEY = ("profile", "systems", "run", "photos")
+_NOT_IN_KEY = ("profile", "systems", "run", "devices", "photos")
 
 
 class Parameters(SimpleNamespace):
@@ -166,7 +167,7 @@ def resolve(profiles, overrides):
     profile = given.get("PROFILE", "quick")
     if profile not in profiles:
         raise InputError(f"PROFILE is {profile!r}: it must be one of {', '.join(profiles)}.")
-    values = {"profile": profile, "run": None, "systems": None, "seed": 0, **profiles[profile]}
+    values = {"profile": profile, "run": None, "systems": None, "seed": 0, "devices": None, **profiles[profile]}
     names = [name.upper() for name in values]
     for name in (*given, *_injected()):
         if name not in names:
