@@ -258,6 +258,16 @@ def test_weights_from_a_file(name, application, tmp_path):
         np.testing.assert_array_equal(found, expected)
 
 
+def test_weights_from_a_folder_of_keras_files(tmp_path):
+    donor = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
+    donor.save(tmp_path / "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5")
+    model = models.build("vgg16_features", size=32, weights=tmp_path)
+    for expected, found in zip(donor.get_weights(), model.get_layer("vgg16").get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(InputError, match=r"no weights file .*resnet50_weights_tf_dim_ordering_tf_kernels_notop\.h5"):
+        models.build("resnet50_autoencoder", size=30, weights=tmp_path)
+
+
 @pytest.mark.filterwarnings("ignore:Skipping nested container")  # Keras, before it raises
 def test_weights_of_another_network_are_refused(tmp_path):
     file = tmp_path / "other.weights.h5"

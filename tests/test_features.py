@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from keras import layers
 
-from colorize_lib import color, models
-from colorize_lib.data import Images
+from colorize_lib import color, metrics, models
+from colorize_lib.colorizer import Colorizer, prepare
+from colorize_lib.data import Batches, Images, Split
 from colorize_lib.errors import InputError
-from colorize_lib.features import cached_features
+from colorize_lib.features import FeatureColorizer, cached_features, feature_batches
 
 
 @pytest.fixture
@@ -102,6 +103,44 @@ def test_bad_input(network, images, tmp_path):
         cached_features(network, images, tmp_path, dtype="int8")
     with pytest.raises(InputError, match=r"tiny takes images of \(8, 8\), not \(4, 8\)"):
         cached_features(network, images[:, :4], tmp_path)
+
+
+@pytest.fixture
+def parts(network):
+    """A frozen first part, 8×8 → 2×2, and a decoder of its features back to 8×8."""
+    inputs = keras.Input(network.output_shape[1:])
+    outputs = layers.UpSampling2D(4)(layers.Conv2D(2, 1, activation="tanh")(inputs))
+    return network, keras.Model(inputs, outputs, name="decoder")
+
+
+def test_training_on_features_is_training_the_whole(parts, images, tmp_path):
+    backbone, decoder = parts
+    backbone.trainable = False
+    split = Split(images, np.zeros(len(images), "int32"))
+    features = cached_features(backbone, images, tmp_path, dtype="float32")
+    start = decoder.get_weights()
+    histories = []
+    for model, batches in (
+        (FeatureColorizer(backbone, decoder), feature_batches(features, split, 4, seed=1)),
+        (Colorizer(keras.Sequential([backbone, decoder], name="whole"), "miu"), Batches(split, 4, seed=1)),
+    ):
+        decoder.set_weights(start)
+        prepare(model, optimizer="rmsprop", learning_rate=0.01, metrics=[metrics.larger_channel_accuracy])
+        histories.append(model.fit(batches, epochs=3, shuffle=False, verbose=0).history)
+    first, second = histories
+    assert first["loss"][-1] < 0.9 * first["loss"][0]
+    for name in ("loss", "larger_channel_accuracy"):
+        np.testing.assert_allclose(first[name], second[name], rtol=1e-4)
+
+
+def test_a_colorizer_of_features_colorizes_photos_and_keeps_only_the_decoder(parts, images):
+    backbone, decoder = parts
+    model = FeatureColorizer(backbone, decoder)
+    whole = Colorizer(keras.Sequential([backbone, decoder], name="whole"), "miu")
+    for found, expected in zip(model.predict_color(images), whole.predict_color(images), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+    assert len(model.weights) == len(decoder.weights)
+    assert model.colorize(np.zeros((20, 30, 3), "uint8")).shape == (20, 30, 3)
 
 
 def test_vgg16_decoder_on_cached_features_is_the_whole_colorizer(tmp_path):

@@ -131,3 +131,13 @@ def test_gradient_is_in_lab_units_per_pixel():
     lab[..., 1] += 3 * np.arange(12)
     lab[..., 2] += 4 * np.arange(12)[:, None]
     assert np.asarray(metrics.chroma_gradient(lab))[0] == pytest.approx(5, rel=1e-5)
+
+
+def test_predicted_ab_is_in_lab_units_whatever_the_convention(pair):
+    rgb = pair[1][:2]
+    expected = rgb2lab(rgb)[..., 1:].mean((1, 2))
+    for name in ("miu", "unit_rgb", "zhang"):
+        convention = color.CONVENTIONS[name]
+        _, target = convention.encode(rgb)
+        a, b = (np.asarray(function(None, target)) for function in metrics.predicted_ab(convention))
+        assert np.allclose(np.stack([a, b], axis=-1), expected, atol=1e-2)

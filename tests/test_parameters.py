@@ -91,6 +91,16 @@ def test_a_path_is_meant_from_where_the_command_is_typed(tmp_path, monkeypatch):
     assert (own.label, own.key()) == ("quick (budgeted)", none.key())
 
 
+def test_a_path_where_a_word_stands_for_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    profiles = {"quick": {"backbone_weights": "random"}}
+    assert parameters.parse(["BACKBONE_WEIGHTS=imagenet"]) == {"BACKBONE_WEIGHTS": "imagenet"}
+    given = parameters.parse(["BACKBONE_WEIGHTS=files"])
+    assert parameters.resolve(profiles, given).backbone_weights == str(tmp_path / "files")
+    with pytest.raises(InputError, match="must be one of imagenet, random, or a path"):
+        parameters.resolve(profiles, {"BACKBONE_WEIGHTS": 5})
+
+
 def test_the_command_of_a_run_repeats_it():
     given = {
         "PROFILE": "paper",

@@ -38,3 +38,16 @@ def test_curves_are_drawn_in_panels():
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "L1"]
     assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [[1.4, 1.2, 1.3], [0.7, 0.8, 0.9]]
     assert [text.get_text() for text in figure.axes[0].get_legend().texts] == list(lines)
+
+
+def test_panels_have_one_scale_a_row_and_dot_what_is_constant():
+    loss = {"cnn": {"training": [0.5, 0.3], "no network": 0.2}, "unet": {"training": [0.9, 0.8], "no network": 0.1}}
+    accuracy = {name: {"training": [0.5], "no network": 0.6} for name in loss}
+    axes = plots.panels({"loss": loss, "accuracy": accuracy}, log=["loss"]).axes
+    assert [axis.get_title() for axis in axes] == ["cnn", "unet", "", ""]
+    assert [axes[0].get_ylabel(), axes[2].get_ylabel()] == ["loss", "accuracy"]
+    assert [axis.get_yscale() for axis in axes] == ["log", "log", "linear", "linear"]
+    assert axes[0].get_ylim() == axes[1].get_ylim()
+    curve, constant = axes[0].lines
+    assert [list(curve.get_xdata()), list(curve.get_ydata())] == [[1, 2], [0.5, 0.3]]
+    assert (list(constant.get_ydata()), constant.get_linestyle()) == ([0.2, 0.2], ":")
