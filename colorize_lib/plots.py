@@ -3,6 +3,17 @@
 import numpy as np
 
 
+def _subplots(*arguments, **options):
+    """`pyplot.subplots`; where matplotlib is told to open windows and there is no display, a backend without any."""
+    from matplotlib import pyplot as plt
+
+    try:
+        return plt.subplots(*arguments, **options)
+    except ImportError:
+        plt.switch_backend("module://matplotlib_inline.backend_inline" if "ipykernel" in sys.modules else "agg")
+        return plt.subplots(*arguments, **options)
+
+
 def learning_curves(histories, column, label=None):
     """Training (solid) and validation (dashed) curves of one column over epochs.
 
@@ -13,7 +24,7 @@ def learning_curves(histories, column, label=None):
     """
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7, 4))
+    figure, axes = _subplots(figsize=(7, 4))
     for number, (system, history) in enumerate(histories.items()):
         epochs = [row["epoch"] for row in history]
         for name, style in ((column, "-"), (f"val_{column}", "--")):
@@ -41,7 +52,7 @@ def panels(rows, log=()):
 
     columns = len(next(iter(rows.values())))
     size = (2.4 * columns + 0.8, 2.1 * len(rows) + 0.6)
-    figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, sharey="row", layout="constrained")
+    figure, axes = _subplots(len(rows), columns, figsize=size, squeeze=False, sharey="row", layout="constrained")
     for title, axis in zip(next(iter(rows.values())), axes[0], strict=True):
         axis.set_title(title, fontsize="small")
     for (label, systems), line in zip(rows.items(), axes, strict=True):
@@ -75,7 +86,7 @@ def image_grid(columns, captions=None, side=1.1):
     rows = len(next(iter(columns.values())))
     captions = captions or {}
     height = side * (1.22 if captions else 1.04)
-    figure, axes = plt.subplots(rows, len(columns), figsize=(side * len(columns), height * rows), squeeze=False)
+    figure, axes = _subplots(rows, len(columns), figsize=(side * len(columns), height * rows), squeeze=False)
     for column, (title, images) in enumerate(columns.items()):
         axes[0, column].set_title(title, fontsize=8)
         for row, image in enumerate(images):
@@ -93,7 +104,7 @@ def distributions(samples, label, bins=60, limit=None):
     """Densities of several samples over one axis, as outlines. `samples`: {name: numbers}; `limit`: upper end of the axis."""
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7, 3.2))
+    figure, axes = _subplots(figsize=(7, 3.2))
     limit = limit or max(float(np.percentile(values, 99.5)) for values in samples.values())
     for name, values in samples.items():
         axes.hist(np.clip(values, 0, limit), np.linspace(0, limit, bins), density=True, histtype="step", label=name)
@@ -121,7 +132,7 @@ def curves(panels, label):
     """Panels beside each other, several curves in each. `panels`: {label of the vertical axis: {name: (x, y)}}; `label`: of x."""
     from matplotlib import pyplot as plt
 
-    figure, all_axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 3.4), squeeze=False)
+    figure, all_axes = _subplots(1, len(panels), figsize=(5 * len(panels), 3.4), squeeze=False)
     for axes, (y_label, lines) in zip(all_axes[0], panels.items(), strict=True):
         for name, (x, y) in lines.items():
             axes.plot(x, y, marker="o" if len(x) == 1 else None, label=name)

@@ -103,6 +103,7 @@ def _execute(path, output, given):
         raise KeyboardInterrupt
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it does not know every form of a parameters cell
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # a stopped kernel's task, which nobody waits for
     previous = signal.signal(signal.SIGTERM, stop)  # papermill shuts its kernel down on an interrupt
     try:
         with _quiet_start():

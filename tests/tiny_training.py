@@ -2,12 +2,14 @@
 
 TensorFlow takes seconds to start, so that this process starts it once, and every line of its standard input, the JSON of `train`'s
 arguments, is trained in a fork of it: a process of its own, to be killed. Answers on standard output: the fork's process id, and,
-when it has ended, its exit status as `subprocess` counts it.
+when it has ended, its exit status as `subprocess` counts it. With "memory" the fork gets only so many bytes more than it has.
 """
 
 import json
 import os
+import resource
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -19,11 +21,11 @@ from colorize_lib.colorizer import Colorizer
 from colorize_lib.data import Batches, Split
 from colorize_lib.errors import InputError
 
-PROFILES = {"quick": {"epochs": 10, "width": 0.05, "learning_rate": 1e-3, "batch_size": 8}}
+PROFILES = {"quick": {"epochs": 6, "width": 0.05, "learning_rate": 1e-3, "batch_size": 8}}
 CLASSES = 3
 
 
-def data(count=32, side=16):
+def data(count, side=16):
     """A split of random images with random labels."""
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (count, side, side, 3), dtype="uint8")
@@ -54,8 +56,19 @@ def adversarial(dropout):
         network(1, convolution(4), layers.BatchNormalization(), *noise, convolution(2)),
         network(3, convolution(4, 2), layers.Conv2D(1, 3)),
         network(3, convolution(4, 2), layers.Flatten(), layers.Dense(CLASSES)),
+        generator_updates=1,  # as often as the others, to be traced in half the time
     )
     model.compile(**adam_optimizers(1e-3, decay_steps=20))
+    return model
+
+
+def hungry(params):
+    """A network whose middle needs 4 MB an image."""
+    x = inputs = keras.Input((16, 16, 1))
+    for layer in (layers.UpSampling2D(64), layers.MaxPooling2D(64), layers.Conv2D(2, 1)):
+        x = layer(x)
+    model = Colorizer(keras.Model(inputs, x), "polychromify")
+    model.compile("adam", loss="mse")
     return model
 
 
@@ -64,23 +77,29 @@ SYSTEMS = {
     "supervised-dropout": lambda params: supervised("polychromify", params),
     "adversarial": lambda params: adversarial(dropout=False),
     "adversarial-dropout": lambda params: adversarial(dropout=True),
+    "hungry": hungry,
 }
 
 
-def train(system, run, home, monitor="val_loss", **given):
+def train(system, run, home, images=32, **given):
     """Train `system` in the run folder `run` below `home`, with the parameters `given`, and write its metrics."""
     os.environ["COLORIZE_RUNS"] = home
     params = parameters.resolve(PROFILES, {"RUN": run, **given})
     held = runs.start("tiny", params)
     labels = system.startswith("adversarial")
-    batches = [Batches(data(), params.batch_size, seed, labels=labels) for seed in (params.seed, None)]
-    _, history = held.fit(system, lambda: SYSTEMS[system](params), *batches, epochs=params.epochs, monitor=monitor)
+    split = data(images)
+    batches = [Batches(split, params.batch_size, seed, labels=labels) for seed in (params.seed, None)]
+    _, history = held.fit(system, lambda: SYSTEMS[system](params), *batches, epochs=params.epochs)
     held.metrics = {"best": min(row["val_loss"] for row in history), "epochs": len(history)}
     held.finish()
 
 
 def _in_a_fork(arguments):
     try:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if memory := arguments.pop("memory", None):
+            used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (used + memory, -1))
         train(**arguments)
         status = 0
     except InputError as error:

@@ -1,0 +1,407 @@
+"""Runs that are killed, crowded, or starved of disk and memory: what is done is kept, and each ends in one sentence.
+
+`COLORIZE_SOAK=1` (`make soak`) kills every training twenty times with each signal instead of three times.
+"""
+
+import csv
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import h5py
+import nbformat
+import numpy as np
+import pytest
+import tiny_training
+
+from colorize_lib import files, runs
+from colorize_lib.errors import InputError
+from colorize_lib.prepared import open_dataset
+from data_prep import load
+
+ROOT = Path(__file__).parent.parent
+SOAK = "COLORIZE_SOAK" in os.environ
+KILLS = 20 if SOAK else 3
+SYSTEMS = ["supervised", "adversarial-dropout"] + SOAK * ["supervised-dropout", "adversarial"]
+SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
+
+
+class Trainer:
+    """The process of `tiny_training.py`, which trains in forks of it, one after another."""
+
+    def __init__(self, folder):
+        self.log = folder / "stderr"
+        with open(self.log, "w") as log:
+            command = [sys.executable, str(ROOT / "tests" / "tiny_training.py")]
+            pipe = subprocess.PIPE
+            environment = os.environ | {"PYTHONPATH": str(ROOT)}
+            self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log, bufsize=0, env=environment)
+        assert self._answer(120) == "ready"
+
+    def _answer(self, seconds):
+        """The next line, or None if none comes within `seconds`."""
+        if not select.select([self.process.stdout], [], [], seconds)[0]:
+            return None
+        return self.process.stdout.readline().decode().strip()
+
+    def start(self, system, run, home, **arguments):
+        self.said = self.log.stat().st_size
+        line = json.dumps({"system": system, "run": run, "home": str(home), **arguments})
+        self.process.stdin.write(line.encode() + b"\n")
+        self.pid = int(self._answer(60))
+
+    def end(self, number=None, after=120):
+        """Exit status of the training; one that has not ended `after` so many seconds gets the signal `number`."""
+        status = self._answer(after)
+        if status is None:
+            assert number, "the training hangs"
+            os.kill(self.pid, number)
+            status = self._answer(60)
+        return int(status)
+
+    def train(self, *arguments, **more):
+        self.start(*arguments, **more)
+        return self.end()
+
+    def error(self):
+        """What the last training wrote to standard error, without the notes of TensorFlow."""
+        lines = self.log.read_text()[self.said :].splitlines()
+        return "\n".join(line for line in lines if line.startswith("error") or "Traceback" in line)
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory):
+    started = Trainer(tmp_path_factory.mktemp("trainer"))
+    yield started
+    started.process.stdin.close()
+    started.process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(trainer, tmp_path_factory):
+    """Function that trains a system once, without a fault: its run folder, and how many seconds it took."""
+    home, found = tmp_path_factory.mktemp("undisturbed"), {}
+
+    def train(system):
+        if system not in found:
+            begun = time.monotonic()
+            assert trainer.train(system, system, home) == 0
+            found[system] = home / "tiny" / system, time.monotonic() - begun
+        return found[system]
+
+    return train
+
+
+def contents(folder):
+    """What a run folder holds, by file: arrays, or numbers as text; without times, which no two runs share."""
+    found = {}
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        found[name] = None
+        if path.suffix == ".npz":
+            with np.load(path) as state:
+                found[name] = {key: state[key] for key in state.files if key != "history"}
+        elif path.suffix == ".h5":
+            with h5py.File(path) as file:
+                keys = []
+                file.visit(keys.append)
+                found[name] = {key: np.array(file[key]) for key in keys if isinstance(file[key], h5py.Dataset)}
+        elif path.suffix == ".csv":
+            with open(path, newline="") as file:
+                found[name] = [row | {"seconds": None} for row in csv.DictReader(file)]
+        elif path.name == "metrics.json":
+            found[name] = path.read_text()
+    return found
+
+
+def assert_same(folder, expected, tolerance=1e-6):
+    """Two run folders hold the same files with the same weights, optimizers, seeds and histories."""
+    one, other = contents(folder), contents(expected)
+    assert one.keys() == other.keys()
+    for name, values in one.items():
+        if isinstance(values, dict):
+            assert values.keys() == other[name].keys()
+            for key, array in values.items():
+                np.testing.assert_allclose(array, other[name][key], atol=tolerance, rtol=0, err_msg=f"{name} {key}")
+        elif isinstance(values, list):
+            assert len(values) == len(other[name])
+            for row, wanted in zip(values, other[name], strict=True):
+                row, wanted = ({key: float(value or 0) for key, value in each.items()} for each in (row, wanted))
+                assert row == pytest.approx(wanted, rel=1e-6)
+        elif values is not None:
+            assert json.loads(values) == pytest.approx(json.loads(other[name]), rel=1e-6)
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_killed_at_random_moments_a_run_ends_as_an_undisturbed_one(trainer, undisturbed, tmp_path, system, number):
+    """With dropout as well: its random numbers go on where they were, so that the weights are the same."""
+    expected, seconds = undisturbed(system)
+    folder = tmp_path / "tiny" / "killed"
+    random = np.random.default_rng([number, len(system)])
+    kills, epochs = 0, []
+    while True:
+        trainer.start(system, "killed", tmp_path)
+        status = trainer.end(number, random.uniform(0, seconds)) if kills < KILLS else trainer.end()
+        if status:
+            assert status in (-number, 128 + number), trainer.error()
+            kills += 1
+            continue
+        epochs.append(len(contents(folder)[f"{system}/history.csv"]))
+        assert_same(folder, expected)
+        if kills == KILLS:
+            break
+        shutil.rmtree(folder)  # it ended before its next kill
+    assert set(epochs) == {tiny_training.PROFILES["quick"]["epochs"]}
+    earlier = json.loads((folder / "manifest.json").read_text())["earlier"]
+    assert len(earlier) <= kills
+
+
+def test_another_process_gets_the_same_numbers_to_the_last_digit(undisturbed, tmp_path):
+    expected, _ = undisturbed("adversarial-dropout")
+    assert Trainer(tmp_path).train("adversarial-dropout", "again", tmp_path) == 0
+    again, other = contents(tmp_path / "tiny" / "again"), contents(expected)
+    for name in ("metrics.json", "adversarial-dropout/history.csv"):
+        assert again[name] == other[name]
+    assert_same(tmp_path / "tiny" / "again", expected, tolerance=0)
+
+
+# Two at once
+
+
+def test_a_second_run_on_the_folder_says_so_and_stops(trainer, undisturbed, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLORIZE_RUNS", str(tmp_path))
+    expected, _ = undisturbed("supervised")
+    held = files.lock(tmp_path / "tiny" / "crowded", "run")
+    with held:
+        assert trainer.train("supervised", "crowded", tmp_path) == 2
+    assert re.fullmatch(r"error: Another process is working on the run .*crowded; wait .*folder\.", trainer.error())
+    trainer.start("supervised", "crowded", tmp_path)
+    while not (tmp_path / "tiny" / "crowded" / "supervised" / "state.npz").exists():
+        time.sleep(0.01)
+    os.kill(trainer.pid, signal.SIGSTOP)
+    params = tiny_training.parameters.resolve(tiny_training.PROFILES, {"RUN": "crowded"})
+    try:
+        with pytest.raises(InputError, match="Another process is working on the run"):
+            runs.start("tiny", params)
+    finally:
+        os.kill(trainer.pid, signal.SIGCONT)
+    assert trainer.end() == 0
+    assert_same(tmp_path / "tiny" / "crowded", expected)
+
+
+def test_of_two_preparations_one_works_and_the_other_stops_or_waits(tmp_path):
+    (tmp_path / "photographs").mkdir()
+    for photograph in sorted(ROOT.glob("data_prep/photos/*/*.jpg"))[:12]:
+        shutil.copy(photograph, tmp_path / "photographs")
+    photographs, home = str(tmp_path / "photographs"), tmp_path / "home"
+    options = ["folder", photographs, "--size", "1200", "--jobs", "1", "--home", str(home)]
+    command = [sys.executable, "-m", "data_prep", *options]
+    first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    while not list(home.glob("prepared/*/journal.jsonl")):
+        assert first.poll() is None
+        time.sleep(0.01)
+    first.send_signal(signal.SIGSTOP)
+    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert second.returncode == 2
+    assert re.fullmatch(r"Another process is working on the dataset .*; wait until it ends.*\n", second.stderr)
+    threading.Timer(0.5, first.send_signal, [signal.SIGCONT]).start()
+    waited = load(photographs, size=1200, home=home, jobs=1)  # a notebook waits
+    assert first.wait(120) == 0
+    alone = load(photographs, size=1200, home=tmp_path / "alone", jobs=1)
+    assert waited.fingerprint == alone.fingerprint
+    assert sorted(path.name for path in waited.folder.iterdir()) == sorted(path.name for path in alone.folder.iterdir())
+
+
+# The command line, which trains in a kernel of its own
+
+
+HOLDING = """import os, time
+from colorize_lib import files, parameters
+resolved = parameters.resolve(PROFILES, {name: value for name, value in globals().items() if name.isupper()})
+folder = files.run_root() / "toy" / resolved.key()
+with files.lock(folder, "run"):
+    with open(os.environ["COLORIZE_PROGRESS"], "a") as progress:
+        progress.write('"toy: epoch 1/1 (10%)"\\n')
+    time.sleep(600 if not (folder / "go on").exists() else 0)
+files.write_json(folder / "manifest.json", {"command": resolved.command("toy")})"""
+
+
+def test_a_killed_command_takes_its_kernel_along_and_starts_again(tmp_path):
+    cells = [
+        'PROFILES = {"quick": {"epochs": 2}, "paper": {"epochs": 25}}\nEPOCHS = RUN = None\nPROFILE = "quick"',
+        HOLDING,
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+    notebook.cells[0].metadata.tags = ["parameters"]
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, tmp_path / "toy.ipynb")
+    program = (
+        "import pathlib, sys\nfrom colorize_lib import __main__, reproduce\n"
+        f"reproduce.NOTEBOOKS = pathlib.Path({str(tmp_path)!r})\nsys.exit(__main__.main(['reproduce', 'toy', 'RUN=mine']))"
+    )
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    environment = os.environ | {"COLORIZE_RUNS": str(tmp_path / "runs"), "PYTHONPATH": str(ROOT)}
+    for number in SIGNALS:
+        process = subprocess.Popen([sys.executable, "-c", program], env=environment, **pipes)
+        assert any("10%" in line for line in process.stdout), process.stderr.read()
+        process.send_signal(number)
+        _, error = process.communicate(timeout=60)
+        if number == signal.SIGKILL:
+            assert process.returncode == -number
+        else:
+            assert process.returncode == 130
+            assert error == "Stopped. The same command goes on after the last finished epoch.\n"
+        with files.lock(tmp_path / "runs" / "toy" / "mine", "run", wait=30):  # the kernel is gone, its lock is free
+            pass
+    (tmp_path / "runs" / "toy" / "mine" / "go on").touch()
+    done = subprocess.run([sys.executable, "-c", program], env=environment, timeout=300, **pipes)
+    assert done.returncode == 0, done.stderr
+    assert "make reproduce-toy PROFILE=quick SEED=0 EPOCHS=2" in done.stdout
+    made = {path.name for path in (tmp_path / "runs" / "toy" / "mine").iterdir()}
+    assert made == {".lock", "go on", "manifest.json", "notebook.ipynb", "notebook.html"}
+
+
+@pytest.mark.parametrize(
+    "setting", [{"MPLBACKEND": "TkAgg"}, {"MPLBACKEND": "module://nothing"}, {"FONT": "No Such Font"}]
+)
+def test_figures_need_no_display_and_no_font(tmp_path, setting):
+    program = (
+        "import os, matplotlib, numpy as np\nfrom colorize_lib import plots\n"
+        "matplotlib.rcParams['font.family'] = os.environ.get('FONT', 'sans-serif')\n"
+        "history = {'a': [{'epoch': 1, 'loss': 1.0}, {'epoch': 2, 'loss': 0.5}]}\n"
+        "grid = plots.image_grid({'one': np.zeros((2, 4, 4, 3))})\n"
+        "for figure in (grid, plots.learning_curves(history, 'loss'), plots.distributions({'a': np.arange(9.0)}, 'x')):\n"
+        "    figure.savefig('figure.png')\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    environment |= {"PYTHONPATH": str(ROOT), **setting}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "figure.png").stat().st_size > 1000
+
+
+# Disks and datasets
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Function (options) that mounts a small file system on one folder, keeping its files when called again."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options):
+        options += ",remount" if os.path.ismount(folder) else ""
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"mounting a small file system needs root: {done.stderr.strip()}")
+        return folder
+
+    yield mount
+    subprocess.run(["umount", folder], capture_output=True)
+
+
+@pytest.mark.parametrize("size", ["24k", "112k", *SOAK * ["40k", "80k"]])  # for no file, for one epoch, for some files
+def test_a_disk_that_is_full_under_training_keeps_what_is_done(trainer, undisturbed, disk, size):
+    expected, _ = undisturbed("supervised")
+    home = disk(f"size={size}")
+    assert trainer.train("supervised", "full", home) == 2
+    assert re.fullmatch(
+        r"error: Cannot write .*: no space is left there; free some.*same command again\.", trainer.error()
+    )
+    finished = list((home / "tiny" / "full").rglob("state.npz"))
+    assert bool(finished) == (size == "112k")
+    disk("size=8m")
+    assert trainer.train("supervised", "full", home) == 0
+    assert_same(home / "tiny" / "full", expected)
+    if finished:
+        manifest = json.loads((home / "tiny" / "full" / "manifest.json").read_text())
+        assert len(manifest["earlier"]) == 1
+
+
+def test_a_read_only_folder_is_a_sentence(trainer, disk):
+    home = disk("size=1m,mode=777")
+    disk("ro")
+    assert trainer.train("supervised", "new", home) == 2
+    assert re.fullmatch(r"error: Cannot write .*: the file system is read-only; choose a folder.*", trainer.error())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root")
+def test_a_folder_of_somebody_else_is_a_sentence(trainer, tmp_path):
+    tmp_path.chmod(0o555)
+    assert trainer.train("supervised", "new", tmp_path) == 2
+    assert re.fullmatch(r"error: Cannot write .*: permission is denied; choose a folder.*", trainer.error())
+
+
+def test_a_dataset_that_vanishes(tmp_path):
+    dataset = load("photos", size=16, patches=16, jobs=1, home=tmp_path)
+    before = dataset["train"].images[:]
+    shutil.rmtree(dataset.folder)
+    np.testing.assert_array_equal(dataset["train"].images[:], before)  # who has opened it, can go on
+    with pytest.raises(InputError, match=r"There is no prepared dataset in .*: prepare it"):
+        open_dataset(dataset.folder)
+    assert load("photos", size=16, patches=16, jobs=1, home=tmp_path).fingerprint == dataset.fingerprint
+    array = dataset.folder / "train-000.npy"
+    for damage in (lambda: os.truncate(array, 500), array.unlink):
+        damage()
+        with pytest.raises(InputError, match=r"The dataset in .* is damaged .*: delete the folder and prepare it"):
+            load("photos", size=16, patches=16, jobs=1, home=tmp_path)
+
+
+# Losses and memory
+
+
+@pytest.mark.parametrize("when", ["in the epoch", "at its end"])
+def test_a_loss_that_is_not_finite_keeps_the_last_good_weights(tmp_path, monkeypatch, when):
+    monkeypatch.setenv("COLORIZE_RUNS", str(tmp_path))
+    params = tiny_training.parameters.resolve(tiny_training.PROFILES, {"RUN": when.replace(" ", "-")})
+    run, batches = runs.start("tiny", params), tiny_training.Batches(tiny_training.data(32), 8, 0)
+    seen = []
+
+    class Poison(tiny_training.keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.epoch = epoch
+
+        def on_train_batch_begin(self, batch, logs=None):
+            seen.append((self.epoch, batch))
+            if when == "in the epoch" and (self.epoch, batch) == (2, 1):
+                self.poison()
+
+        def on_train_batch_end(self, batch, logs=None):
+            if when == "at its end" and (self.epoch, batch) == (2, 3):  # the losses of training are finite still
+                self.poison()
+
+        def poison(self):
+            bias = self.model.network.layers[-1].bias
+            bias.assign(np.nan * bias)
+
+    def make():
+        return tiny_training.supervised("cnn", params)
+
+    name = "loss" if when == "in the epoch" else "val_loss"
+    message = (
+        rf"The {name} of cnn became nan in epoch 3; the weights of the epoch before are kept in .*: lower LEARNING_RATE"
+    )
+    with pytest.raises(InputError, match=message):
+        run.fit("cnn", make, batches, batches, epochs=5, callbacks=[Poison()])
+    assert seen[-1] == ((2, 1) if when == "in the epoch" else (2, 3))
+    kept = contents(run.folder)
+    assert len(kept["cnn/history.csv"]) == 2
+    assert all(np.isfinite(array).all() for array in kept["cnn/last.weights.h5"].values())
+
+
+def test_memory_that_runs_out_names_the_batch_size(trainer, tmp_path):
+    assert trainer.train("hungry", "large", tmp_path, images=512, BATCH_SIZE=512, memory=1 << 30) == 2
+    assert re.fullmatch(
+        r"error: Memory ran out at batch size 512: lower BATCH_SIZE or WIDTH; .*kept\.", trainer.error()
+    )
