@@ -1,5 +1,7 @@
 """Figures of the notebooks: learning curves, image grids, architectures. Each returns a matplotlib figure or a PIL image."""
 
+import sys
+
 import numpy as np
 
 
