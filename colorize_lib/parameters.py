@@ -57,6 +57,7 @@ KNOWN = {
     "widths": Known(float, "factors on the number of filters to compare", 0.01, 16.0, many=True),
     "seeds": Known(int, "how many random seeds, counted from SEED", 1, 1000),
     "gan_epochs": Known(int, "epochs of the networks with a discriminator, where they differ from EPOCHS", 1, 100_000),
+    "gan_learning_rate": Known(float, "of the generator; discriminator and classifier have a tenth", 1e-9, 10.0),
     "split": Known(
         str, "naive: a random tenth validates; hue: every tenth in order of mean hue", choices=("naive", "hue")
     ),

@@ -136,8 +136,9 @@ def curves(panels, label):
 
     figure, all_axes = _subplots(1, len(panels), figsize=(5 * len(panels), 3.4), squeeze=False)
     for axes, (y_label, lines) in zip(all_axes[0], panels.items(), strict=True):
-        for name, (x, y) in lines.items():
-            axes.plot(x, y, marker="o" if len(x) == 1 else None, label=name)
+        for number, (name, (x, y)) in enumerate(lines.items()):  # of curves that coincide both are seen
+            style = ("-", "--", "-.", ":")[number % 4]
+            axes.plot(x, y, style, marker="o" if len(x) == 1 else None, label=name)
         axes.set(xlabel=label, ylabel=y_label)
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
