@@ -3,8 +3,6 @@
 import argparse
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 from colorize_lib.errors import InputError
@@ -37,9 +35,19 @@ def _models(arguments):
 
 
 def _reproduce(arguments):
-    from colorize_lib.reproduce import reproduce
+    from colorize_lib import series
 
-    reproduce(arguments.paper, arguments.parameters)
+    return series.run(arguments.paper, arguments.parameters)
+
+
+def _bundle(arguments):
+    from colorize_lib import bundle
+
+    part = bundle.size(arguments.part) if arguments.part else None
+    written = bundle.bundle(arguments.dataset, arguments.output, arguments.wheels, part)
+    for path in written:
+        print(f"{path}  {path.stat().st_size / 1e6:,.0f} MB")
+    print(f"On the other machine: cat colorize.tar* | tar xf - && python3.11 {bundle.FOLDER}/run.py PAPER")
 
 
 def _colorize(arguments):
@@ -59,34 +67,23 @@ def _colorize(arguments):
     return 1 if failed else 0
 
 
-def _app(arguments):
-    from colorize_lib.pages.serve import serve
-
-    folders = [str(Path(folder).resolve()) for folder in arguments.run]
-    labels = _elsewhere(_labels, folders)  # a wrong folder is said here, not on the page
-    print(f"networks: {', '.join(labels)}")
-    serve("colorize_your_photos", runs=folders, **_served(arguments))
-
-
-def _labels(folders):
-    from colorize_lib import trained
-
-    return [item.label for item in trained.find(folders)]
-
-
-def _elsewhere(function, *arguments):
-    """Call in a process of its own, so that the server does not keep the memory of networks that it does not need."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
-
-
 def _served(arguments):
     names = ("port", "open_to_others", "visitors", "browser")
     return {name: getattr(arguments, name) for name in names}
 
 
+def _app(arguments):
+    from colorize_lib.pages import serve
+
+    folders = [str(Path(folder).absolute()) for folder in arguments.run]
+    labels = serve.elsewhere(serve.network_labels, folders)  # a wrong folder is said here, not on the page
+    print(f"networks: {', '.join(labels)}", flush=True)
+    serve.serve("colorize_your_photos", runs=folders, **_served(arguments))
+
+
 def _turing_test(arguments):
     from colorize_lib import turing
+    from colorize_lib.pages import serve
 
     store = turing.Store(arguments.store)
     if arguments.export:
@@ -94,20 +91,10 @@ def _turing_test(arguments):
     if arguments.statistics:
         for line in (turing.HEADINGS, *turing.table(turing.statistics(store.answers()))):
             print(" | ".join(line))
-    if arguments.export or arguments.statistics:
-        return
-    from colorize_lib.pages.serve import serve
-
-    pictures = _elsewhere(_pictures, arguments.run, arguments.dataset, arguments.images)
-    serve("turing_test", pictures=str(pictures), store=str(store.path.absolute()), **_served(arguments))
-
-
-def _pictures(runs, dataset, limit):
-    from colorize_lib import trained, turing
-
-    networks = [item for folder in runs for item in trained.of_run(folder)] or [*trained.bundled(), *trained.public()]
-    print(f"pictures by {', '.join(item.label for item in networks)} …", flush=True)
-    return turing.prepare(networks, dataset, limit).folder
+    if not arguments.export and not arguments.statistics:
+        print("preparing the pictures …", flush=True)
+        pictures = serve.elsewhere(serve.prepared_pictures, arguments.run, arguments.dataset, arguments.images)
+        serve.serve("turing_test", pictures=pictures, store=str(store.path.absolute()), **_served(arguments))
 
 
 def _results(arguments):
@@ -135,9 +122,15 @@ def _parser():
     parser = argparse.ArgumentParser(prog="python -m colorize_lib", description="Learned image colorization in Keras.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("reproduce", help="run a paper's notebook and print its results beside the paper's")
-    command.add_argument("paper", help="polychromify, autoencoders, unet, resnet-mrf or vacgan")
-    command.add_argument("parameters", nargs="*", metavar="NAME=VALUE", help="such as PROFILE=paper EPOCHS=3")
+    command.add_argument("paper", help="polychromify, autoencoders, unet, resnet-mrf or vacgan; all: one after another")
+    command.add_argument("parameters", nargs="*", metavar="NAME=VALUE", help="such as PROFILE=paper EPOCHS=3 SEEDS=3")
     command.set_defaults(call=_reproduce)
+    command = commands.add_parser("bundle", help="one archive of code, wheels and data for a machine without network")
+    command.add_argument("dataset", nargs="+", help="prepared datasets to take along, such as photos")
+    command.add_argument("-o", "--output", metavar="DIR", default="bundle", help="(default: %(default)s)")
+    command.add_argument("--wheels", metavar="DIR", default="wheelhouse", help="(default: %(default)s)")
+    command.add_argument("--part", metavar="SIZE", help="write parts of at most this size, such as 500M")
+    command.set_defaults(call=_bundle)
     command = commands.add_parser(
         "colorize", help="colorize photographs: files, folders, patterns, or - for standard input"
     )

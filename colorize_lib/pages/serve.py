@@ -4,9 +4,12 @@ Sources are hidden, and a browser can send messages to its page's widget only, n
 when the page is closed; there are not more than `visitors` at once.
 """
 
+import asyncio
 import json
 import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from colorize_lib.errors import InputError
@@ -27,6 +30,30 @@ def settings(**defaults):
     """What `serve` was told for the page's notebook, else `defaults`."""
     given = os.environ.get(_SETTINGS)
     return defaults | (json.loads(given) if given else {})
+
+
+def elsewhere(function, *arguments):
+    """Call a function of this module in a process of its own: the server need not keep the memory that networks take."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def network_labels(run_folders):
+    """Labels of the networks that the photographs' page offers. Raises InputError for a folder without networks."""
+    from colorize_lib import trained
+
+    return [item.label for item in trained.find(run_folders)]
+
+
+def prepared_pictures(run_folders, dataset, limit):
+    """Folder of the Turing test's pictures, made now if they are not there yet: `turing.prepare`.
+
+    By the networks of `run_folders`; without any, by the bundled and the public ones.
+    """
+    from colorize_lib import trained, turing
+
+    networks = [item for folder in run_folders for item in trained.of_run(folder)]
+    return str(turing.prepare(networks or trained.find(), dataset, limit).folder)
 
 
 def serve(notebook, *, port=PORT, open_to_others=False, visitors=VISITORS, browser=True, **page):
@@ -74,6 +101,8 @@ def serve(notebook, *, port=PORT, open_to_others=False, visitors=VISITORS, brows
     config.Voila.open_browser = browser
     config.Voila.config_file_paths = []  # nothing but what stands here
     config.Voila.log_level = "ERROR"
+    # A page that is closed ends its kernel by a request without a token. There is no login that the token would protect.
+    config.Voila.tornado_settings = {"disable_check_xsrf": True}
     config.VoilaConfiguration.template = "colorize"
     config.VoilaConfiguration.show_tracebacks = False
     config.VoilaConfiguration.file_denylist = [".*"]  # no file is served beside the page
@@ -95,12 +124,16 @@ def _kernel_manager(visitors):
     from tornado.web import HTTPError
 
     class LimitedKernelManager(AsyncMappingKernelManager):
-        """Refuses a kernel more than `visitors`."""
+        """Refuses a kernel more than `visitors`, after a while in which a page that was closed or reloaded frees its own."""
 
         _starting = 0
 
         async def start_kernel(self, **options):
-            if len(self) + self._starting >= visitors:
+            for _ in range(40):
+                if len(self) + self._starting < visitors:
+                    break
+                await asyncio.sleep(0.25)
+            else:
                 raise HTTPError(503, f"All {visitors} places are taken: try again in some minutes.")
             self._starting += 1
             try:

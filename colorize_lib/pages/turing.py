@@ -78,13 +78,8 @@ class TuringPage(Page):
 
 
 def prepared(settings):
-    """The pictures of a page's settings: those in the folder `pictures`, else by the networks of `runs` or the bundled ones.
+    """The pictures of a page's settings: those in the folder `pictures`, else made by the networks of `runs`, see `serve`."""
+    from colorize_lib.pages import serve
 
-    Only the latter needs Keras, and only if they are not there yet from an earlier call.
-    """
-    if settings["pictures"]:
-        return turing.open_pictures(settings["pictures"])
-    from colorize_lib import trained
-
-    networks = [item for folder in settings["runs"] for item in trained.of_run(folder)] or trained.bundled()
-    return turing.prepare(networks, settings["dataset"], settings["limit"])
+    made = settings["pictures"] or serve.prepared_pictures(settings["runs"], settings["dataset"], settings["limit"])
+    return turing.open_pictures(made)
