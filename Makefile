@@ -5,9 +5,14 @@ VENV ?= .venv
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 PY := $(VENV)/bin/python
 # What was written as NAME=VALUE behind `make` goes to the notebook, which checks names and values.
-PARAMETERS = $(filter-out PYTHON=% VENV=% GPU=% RUNS=%,$(MAKEOVERRIDES))
+PARAMETERS = $(filter-out PYTHON=% VENV=% GPU=% BACKEND=% OFFLINE=% RUNS=%,$(MAKEOVERRIDES))
+# BACKEND=jax leaves TensorFlow out; OFFLINE=FOLDER installs from wheels in a folder.
+REQUIREMENTS = $(if $(filter jax,$(BACKEND)),requirements-jax.txt,requirements.txt)
+CUDA = $(if $(filter jax,$(BACKEND)),jax[cuda12],tensorflow[and-cuda])
+CUDA_PIN = "$(CUDA)==$(shell sed -nE 's/^$(firstword $(subst [, ,$(CUDA)))==([0-9.]+).*/\1/p' $(REQUIREMENTS))"
+INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(if $(OFFLINE),--no-index --find-links $(OFFLINE))
 
-.PHONY: help setup lab test results collect
+.PHONY: help setup reproduce-all wheelhouse bundle lab test results collect
 .SECONDARY:
 
 help:  ## print this list
@@ -15,14 +20,23 @@ help:  ## print this list
 	@sed -nE 's/^([a-z%-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 	@echo "Parameters, for example: make reproduce-polychromify PROFILE=paper EPOCHS=3 SYSTEMS=cnn,polychromify SEED=1"
 
-setup: $(VENV)/.ready  ## make .venv and install requirements.txt (GPU=1: with TensorFlow's CUDA libraries)
+setup: $(VENV)/.ready  ## make .venv and install requirements.txt (GPU=1: CUDA libraries; BACKEND=jax: no TensorFlow; OFFLINE=wheelhouse)
 
-$(VENV)/.ready: requirements.txt pyproject.toml
+$(VENV)/.ready: $(REQUIREMENTS) pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(if $(GPU),$(PY) -m pip install --quiet --disable-pip-version-check "tensorflow[and-cuda]==$$($(PY) -c 'import importlib.metadata as m; print(m.version("tensorflow"))')")
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(INSTALL) -r $(REQUIREMENTS)
+	$(if $(GPU),$(INSTALL) $(CUDA_PIN))
+	$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
+
+wheelhouse: setup  ## collect the wheels of requirements.txt (GPU=1, BACKEND=jax as for setup) for a like machine without network
+	$(PY) -m pip download --quiet --disable-pip-version-check -d wheelhouse -r $(REQUIREMENTS) $(if $(GPU),$(CUDA_PIN))
+
+bundle: setup  ## one archive for it: code, wheelhouse/ and DATA="cifar10 photos", in parts with PART=500M
+	@$(PY) -m colorize_lib bundle $(or $(DATA),$(error DATA= names the prepared datasets to take along)) $(if $(PART),--part $(PART))
+
+reproduce-all: setup  ## all papers one after another; an estimate first, a table at the end
+	@$(PY) -m colorize_lib reproduce all $(PARAMETERS)
 
 reproduce-%: setup  ## run a paper's notebook and print its table: autoencoders, polychromify, resnet-mrf, unet, vacgan
 	@$(PY) -m colorize_lib reproduce $* $(PARAMETERS)

@@ -1,6 +1,6 @@
 """Several devices of one machine: each batch is divided among them, and every one holds all weights.
 
-`keras.distribution.DataParallel` on JAX, `tf.distribute.MirroredStrategy` on TensorFlow. The losses are those of one device: a batch
+`keras.distribution.DataParallel` on JAX, `tf.distribute.MirroredStrategy` on TensorFlow. Losses are those of one device: a batch
 is divided, not enlarged, so that `BATCH_SIZE` stays the paper's, and batch normalization sees all of it. Two differences are left:
 on TensorFlow dropout draws other masks, and a batch that cannot be divided, such as the last one of an epoch, is filled up with
 images of its own.

@@ -1,6 +1,7 @@
 """Several runs one after another: all papers, and one paper with several seeds.
 
-A run that is finished is not repeated, so that the same command goes on where a stopped series was; to repeat one, delete its folder.
+A run that is finished is not repeated, so that the same command goes on where a stopped series was; to repeat one, delete its
+folder.
 """
 
 import contextlib
@@ -28,7 +29,9 @@ def run(name, assignments=()):
     if name != "all":
         _paper(name, assignments, repeat=True)
         return 0
-    papers = [paper for paper in reproduce.PAPERS if reproduce.has_notebook(paper)]
+    papers = [
+        paper for paper in reproduce.PAPERS if (reproduce.NOTEBOOKS / f"{paper.replace('-', '_')}.ipynb").exists()
+    ]
     folders = {paper: _place(paper, assignments) for paper in papers}  # every parameter is checked for every paper
     print(f"{len(papers)} papers: {', '.join(papers)}", flush=True)
     waiting = [paper for paper in papers if not _finished(folders[paper])]
@@ -52,16 +55,20 @@ def run(name, assignments=()):
 
 def summary(lines, folders):
     """The closing table: (paper, time, outcome) a line, the failures' reasons below, and where the results are."""
-    rows = [("paper", "time", "outcome", "results"), ("─────", "────", "───────", "───────")]
+    rows = [("paper", "time", "outcome", "results")]
     for paper, seconds, outcome in lines:
         state = outcome.partition(":")[0]
         rows.append((paper, seconds, state, "–" if state == "failed" else str(folders[paper])))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    text = "\n".join(
+    reasons = [f"{paper} {outcome}" for paper, _, outcome in lines if outcome.startswith("failed")]
+    return "\n".join([aligned(rows), *reasons])
+
+
+def aligned(rows):
+    """Rows of texts as lines with columns below each other."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
-    reasons = [f"{paper} {outcome}" for paper, _, outcome in lines if outcome.startswith("failed")]
-    return "\n".join([text, *reasons])
 
 
 def _clock(seconds):
@@ -74,7 +81,7 @@ def _place(name, assignments):
     seeds = _seeds(name, assignments)
     if not seeds:
         return reproduce.prepare(name, assignments)[1]
-    first = reproduce.prepare(name, seeds[0][1])[1]
+    first = next(reproduce.prepare(name, given)[1] for _, given in seeds)
     asked = parameters_module.parse(assignments).get("RUN")
     return first.parent / (asked or f"{first.name}-{len(seeds)}seeds")
 
@@ -116,15 +123,20 @@ def _seeds(name, assignments):
     """[(seed, assignments of its run)] where SEEDS= asks for several runs of the notebook; [] where it does not, or where the
     notebook has a parameter SEEDS of its own."""
     given = parameters_module.parse(assignments)
-    if "SEEDS" not in given or "SEEDS" in reproduce.declared(reproduce.notebook_path(name)):
+    declared = reproduce.declared(reproduce.notebook_path(name))
+    if "SEEDS" not in given or "SEEDS" in declared:
         return []
-    count = parameters_module.check("seeds", given["SEEDS"])
-    first = parameters_module.check("seed", given.get("SEED", 0))
+    numbers = {"SEEDS": given["SEEDS"], "SEED": given.get("SEED", declared.get("SEED"))}
+    asked = parameters_module.resolve({"quick": {"seeds": 1}}, numbers)
+    if asked.seeds < 2:
+        raise InputError(
+            f"SEEDS is {asked.seeds}: of this paper it takes at least 2; a single seed is chosen with SEED=."
+        )
     others = [text for text in assignments if text.partition("=")[0] not in ("SEEDS", "SEED", "RUN")]
     named = [f"RUN={given['RUN']}-seed{{}}"] if given.get("RUN") else []
     return [
         (seed, [*others, f"SEED={seed}", *(text.format(seed) for text in named)])
-        for seed in range(first, first + count)
+        for seed in range(asked.seed, asked.seed + asked.seeds)
     ]
 
 
@@ -226,9 +238,5 @@ def _show(folder):
     path = Path(folder) / "paper_vs_here.csv"
     with contextlib.suppress(FileNotFoundError):
         rows = _rows(path)
-        lines = [list(rows[0]), *([*row.values()] for row in rows)]
-        widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-        table = "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-        )
+        table = aligned([list(rows[0]), *([*row.values()] for row in rows)])
         print(f"\nPaper vs. here, mean ± standard deviation over seeds\n{table}\n\nIn {folder}", flush=True)
