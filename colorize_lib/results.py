@@ -9,6 +9,7 @@ colorize_lib results` writes both, a test compares. `results/explanations.toml` 
 interval why it does: `[PAPER]`, then `system = "sentence"`.
 """
 
+import math
 import shutil
 import tempfile
 import tomllib
@@ -27,12 +28,13 @@ PAPERS = ("autoencoders", "polychromify", "unet", "resnet-mrf", "vacgan")
 @dataclass(frozen=True)
 class Column:
     """A number a system has: its `heading`, its `names` in `metrics.json` (the first one found is taken), the `digits` after
-    the point, and its name in `published.toml`."""
+    the point, its name in `published.toml`, and whether the two measure the same."""
 
     heading: str
     names: tuple
     digits: int
     published: str | None = None
+    same: bool = True
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ LAYOUTS = {
                 Column("MAE, training", ("train_mae",), 4, "train_mae"),
                 Column("MAE, validation", ("validation_mae",), 4, "validation_mae"),
                 Column("MAE, test", ("test_mae",), 4, "test_mae"),
-                Column("Turing test", ("turing",), 3, "turing"),
+                Column("told from real (paper: people; here: a network)", ("told_apart",), 3, "turing", same=False),
                 _DELTA_E,
                 _COLORFULNESS,
             ),
@@ -315,7 +317,8 @@ def _sentence(run):
 
 
 def _mean(value):
-    return value.get("mean") if isinstance(value, dict) else value
+    """The number of {"mean": …}, or of a table's row {"paper": …, "here": …}, or the value itself."""
+    return value.get("mean", value.get("here")) if isinstance(value, dict) else value
 
 
 def _find(run, system, names):
@@ -339,8 +342,8 @@ def _of_systems(values, system):
 def _number(value, digits):
     if value is None:
         return "–"
-    if not isinstance(value, dict):
-        return f"{value:.{digits}f}"
+    if not isinstance(value, dict) or "mean" not in value:
+        return f"{_mean(value):.{digits}f}"
     if value.get("spread") is not None:
         return f"{value['mean']:.{digits}f} ± {value['spread']:.{digits}f}"
     if value.get("low") is None or value.get("high") is None:
@@ -352,7 +355,7 @@ def _is_outside(column, published, best, system):
     """Whether the paper's number lies outside the interval of ours."""
     paper = published.get(system, {}).get(column.published)
     ours = _find(best[system], system, column.names) if system in best else None
-    if paper is None or not isinstance(ours, dict) or ours.get("low") is None:
+    if paper is None or not column.same or not isinstance(ours, dict) or ours.get("low") is None:
         return False
     return not ours["low"] <= paper <= ours["high"]
 
@@ -388,19 +391,29 @@ def _table(layout, systems, published, best, letters):
 
 
 def _claims(found):
-    """A table of verdicts on the paper's claims, where a run has them: `claims`, {claim: {"verdict", "per_seed"}}."""
+    """A table of verdicts on the paper's claims, where a run has them.
+
+    `claims` is {claim: {"verdict", "per_seed"}}, the interval then being over seeds, or {claim: {"verdict", "difference", "low",
+    "high"}}, over images, or the latter as a list.
+    """
     for run in found:
-        claims = {claim: value for claim, value in (run.metrics.get("claims") or {}).items() if isinstance(value, dict)}
-        if claims:
-            rows = []
-            for claim, value in claims.items():
-                numbers = value.get("per_seed") or []
-                mean, low, high = evaluate.seed_interval(numbers) if numbers else (None, None, None)
-                difference = "–" if mean is None else f"{mean:.4g}"
-                if len(numbers) > 1:
-                    difference += f" [{low:.4g}, {high:.4g}]"
-                rows.append([claim, value.get("verdict", "–"), difference])
-            return [Shown("Claims", ["claim", "verdict", "difference, 95 % interval over seeds"], rows)]
+        rows = []
+        for claim, value in (run.metrics.get("claims") or {}).items():
+            if isinstance(value, list) and len(value) == 4:
+                value = dict(zip(("difference", "low", "high", "verdict"), value, strict=True))
+            if not isinstance(value, dict):
+                continue
+            numbers, difference = value.get("per_seed") or [], value.get("difference")
+            bounds = value.get("low"), value.get("high")
+            if len(numbers) > 1 or (numbers and difference is None):
+                difference, *bounds = evaluate.seed_interval(numbers)
+            text = "–" if _mean(difference) is None else f"{_mean(difference):.4g}"
+            if None not in bounds and all(map(math.isfinite, map(_mean, bounds))):
+                text += f" [{_mean(bounds[0]):.4g}, {_mean(bounds[1]):.4g}]"
+            verdict = value.get("verdict", "–")
+            rows.append([claim, ", ".join(verdict["per_seed"]) if isinstance(verdict, dict) else str(verdict), text])
+        if rows:
+            return [Shown("Claims", ["claim", "verdict", "difference, 95 % interval"], rows)]
     return []
 
 

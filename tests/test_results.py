@@ -162,6 +162,8 @@ def test_other_shapes_of_metrics(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "ROOT", tmp_path)
     spread = {"psnr_rgb": {"mean": 20.0, "low": 19.0, "high": 21.0, "spread": 0.4}, "ssim": 0.5}
     claims = {"64 is best": {"per_seed": [0.1, 0.2, 0.3], "verdict": "for"}}
+    claims["on images"] = {"difference": -1.0, "low": -2.0, "high": -0.5, "verdict": "against"}
+    claims["listed"] = [1.0, -1.0, 3.0, "undecided"]
     run = write_run(tmp_path / "run", {"rgb | wide": spread}, paper="unet", epochs={"other": 2}, claims=claims)
     metrics = json.loads((run / "metrics.json").read_text()) | {"minutes": {"other": 90.0}, "seeds": [0, 1, 2]}
     (run / "metrics.json").write_text(json.dumps(metrics))
@@ -171,6 +173,7 @@ def test_other_shapes_of_metrics(tmp_path, monkeypatch):
     assert "1.5 hours of training, 3 seeds, mean ± standard deviation over them" in shown.sentences[0]
     assert shown.tables[1].rows[0][:2] == ["64 is best", "for"]
     assert "0.2 [" in shown.tables[1].rows[0][2]
+    assert shown.tables[1].rows[1:] == [["on images", "against", "-1 [-2, -0.5]"], ["listed", "undecided", "1 [-1, 3]"]]
     assert "rgb \\| wide" in results.table()
     for paper in results.PAPERS:
         if paper != "unet":
