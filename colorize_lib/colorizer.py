@@ -5,6 +5,7 @@ uint8 RGB and training, scoring and display share one colour path.
 """
 
 import json
+import re
 import warnings
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from PIL import Image
 
 from colorize_lib import color, devices, files, models
 from colorize_lib.decode import decode, upright
-from colorize_lib.errors import InputError
+from colorize_lib.errors import InputError, reason
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -217,32 +218,59 @@ def load_trained(folder):
     description = files.read_json(folder / "network.json", "description of a trained network")
     try:
         options = {name: description[name] for name in ("convention", "channels")} | description["options"]
+        if not (8 <= options.get("size", 8) <= 4096 and 0.01 <= options.get("width", 1) <= 16):
+            raise ValueError("it would be too large to build")
         colorizer = Colorizer.from_name(description["model"], **options)
-    except (KeyError, TypeError) as error:
+        network, channels = colorizer.network, colorizer.convention.channels
+    except InputError:
+        raise
+    except Exception as error:  # what is not what a run has written can fail in any builder
         raise InputError(f"{folder / 'network.json'} describes no network: run what wrote it again.") from error
-    network, channels = colorizer.network, colorizer.convention.channels
     if network.input_shape[-1] != 1 or network.output_shape[-1] != channels:
-        raise InputError(f"The network {network.name!r} in {folder} does not colorize by itself: choose another system.")
+        raise InputError(
+            f"The network {network.name!r} in {folder} does not colorize by itself: choose another system."
+        )
     load_weights(colorizer.network, folder / "best.weights.h5")
     return colorizer
 
 
 def load_weights(network, path):
-    """Load a `.weights.h5` file into a network. No code is run from the file.
+    """Load the weights of a `.weights.h5` or `.keras` file into a network.
+
+    Of a `.keras` file only the weights are read, not the description of the model, so that no code in it can run.
 
     Raises:
-        InputError: missing, damaged, or of another architecture or width.
+        InputError: missing, damaged, not finite, or of another architecture or width.
     """
     path = Path(path)
-    if not path.exists():
+    if not path.is_file():
         raise InputError(f"There are no weights in {path}: check the name, or train the network.")
+    if not path.name.endswith((".weights.h5", ".keras")):
+        raise InputError(f"{path} is no file of weights: give one whose name ends with .weights.h5 or .keras.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the error says enough
             network.load_weights(path)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise InputError(f"The weights in {path} do not fit the network {network.name!r}: {reason}") from error
+    except Exception as error:  # a damaged file can fail in any part of the readers of zip and HDF5
+        raise InputError(
+            f"The weights in {path} do not fit the network {network.name!r}, or are damaged ({_misfit(error)}): give the file of "
+            "this network, built with the same options."
+        ) from error
+    for variable in network.weights:
+        if not np.isfinite(ops.convert_to_numpy(variable)).all():
+            raise InputError(
+                f"The weights in {path} are not finite at {variable.path}: they are damaged, get them again."
+            )
+
+
+def _misfit(error):
+    """What Keras says of weights that do not fit, in short."""
+    text = reason(error, 2000)
+    if found := re.search(r"variable\.shape=(\(.*?\)), Received: value\.shape=(\(.*?\))\. .*?path=([^,]*),", text):
+        return f"{found[3]} has shape {found[1]} in the network and {found[2]} in the file"
+    if found := re.search(r"Layer '(.*?)' expected (\d+) variables, but received (\d+)", text):
+        return f"layer {found[1]} has {found[2]} variables in the network and {found[3]} in the file"
+    return reason(error)
 
 
 def ensemble(name, first, second):

@@ -9,6 +9,11 @@ class InputError(ValueError):
     """
 
 
+def reason(error, limit=200):
+    """The message of any exception, or a text, on one line of at most `limit` characters; without one, its class."""
+    return " ".join(str(error).split())[:limit] or type(error).__name__
+
+
 _MEMORY = ("memoryerror", "resource_exhausted", "resourceexhausted", "out of memory", "bad_alloc", "alloc_failed")
 
 

@@ -1,5 +1,6 @@
 """Colorizing files of photographs: many at once, each kept in its own resolution, file format, colour profile and DPI."""
 
+import contextlib
 import io
 import sys
 from pathlib import Path
@@ -101,8 +102,9 @@ def colorize_image(colorizer, content, saturation=1.0, side_by_side=False, ab=No
         result = both
     options = {"format": kind if kind in _WRITABLE else "PNG"}
     if profile:
-        result = ImageCms.profileToProfile(result, ImageCms.createProfile("sRGB"), profile)
-        options["icc_profile"] = info["icc_profile"]
+        with contextlib.suppress(ImageCms.PyCMSError, OSError):  # one that converts nothing: the result is in sRGB
+            result = ImageCms.profileToProfile(result, ImageCms.createProfile("sRGB"), profile)
+            options["icc_profile"] = info["icc_profile"]
     if "dpi" in info:
         options["dpi"] = tuple(float(value) for value in info["dpi"])
     if exif and options["format"] in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF"):

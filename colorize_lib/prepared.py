@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from colorize_lib import files
-from colorize_lib.errors import InputError
+from colorize_lib.errors import InputError, reason
 
 FORMAT = 1
 
@@ -150,17 +150,38 @@ def open_dataset(folder):
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InputError(f"The dataset in {folder} is not of format {FORMAT}: delete the folder and {again}.")
     try:
+        if not isinstance(manifest["name"], str) or not all(isinstance(name, str) for name in manifest["classes"]):
+            raise ValueError("its manifest has no name or classes")
+        if not manifest["splits"] or manifest["fingerprint"] != fingerprint(manifest["splits"]):
+            raise ValueError("its manifest was changed")
         splits = {name: _open_split(folder, name, split) for name, split in manifest["splits"].items()}
+        for name, split in splits.items():
+            _check_rows(name, split, len(manifest["classes"]))
         return Dataset(splits, manifest["classes"], manifest, folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"The dataset in {folder} is damaged ({error}): delete the folder and {again}.") from error
+    except Exception as error:  # damaged files can fail in any part of the readers of JSON and numpy
+        raise InputError(
+            f"The dataset in {folder} is damaged ({reason(error)}): delete the folder and {again}."
+        ) from error
+
+
+def _check_rows(name, split, classes):
+    if split.labels.min() < -1 or split.labels.max() >= max(classes, 1):
+        raise ValueError(f"split {name} has labels that are no classes")
+    if len(split.gray) and not 0 <= split.gray.min() <= split.gray.max() < len(split):
+        raise ValueError(f"split {name} has gray rows that are not there")
 
 
 def _open_split(folder, name, split):
+    names = [name, *(shard["file"] for shard in split["shards"])]
+    if any(Path(each).name != each for each in names):
+        raise ValueError("its manifest names files of other folders")
     shards = [np.load(folder / shard["file"], mmap_mode="r", allow_pickle=False) for shard in split["shards"]]
     labels = np.load(folder / f"{name}-labels.npy", allow_pickle=False)
     lines = (folder / f"{name}-files.txt").read_text(encoding="utf-8").splitlines()
     counts = {sum(len(shard) for shard in shards), len(labels), len(lines), split["count"]}
-    if len(counts) != 1 or any(shard.dtype != np.uint8 or shard.ndim != 4 for shard in shards):
+    shapes = {shard.shape[1:] for shard in shards}
+    if len(counts) != 1 or len(shapes) != 1 or any(shard.dtype != np.uint8 or shard.ndim != 4 for shard in shards):
         raise ValueError(f"split {name} has arrays of different lengths or types")
-    return Split(Images(shards), labels, lines, np.array(split["gray"], int))
+    if labels.dtype != np.int32 or labels.ndim != 1:
+        raise ValueError(f"split {name} has labels of another type")
+    return Split(Images(shards), labels, lines, np.array(split["gray"], int).reshape(-1))

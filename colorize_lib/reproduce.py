@@ -14,7 +14,7 @@ from pathlib import Path
 
 from colorize_lib import files
 from colorize_lib import parameters as parameters_module
-from colorize_lib.errors import InputError, is_out_of_memory
+from colorize_lib.errors import InputError, is_out_of_memory, reason
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 PAPERS = ("autoencoders", "polychromify", "unet", "resnet-mrf", "vacgan")
@@ -24,8 +24,9 @@ START_TIMEOUT = 300  # seconds; a busy machine takes its time to start Python
 def notebook_path(name):
     """Path of the paper's notebook: "resnet-mrf" is `notebooks/resnet_mrf.ipynb`. Raises InputError with the known names."""
     path = NOTEBOOKS / f"{name.replace('-', '_')}.ipynb"
-    if not path.is_file():
-        known = ", ".join(sorted(path.stem.replace("_", "-") for path in NOTEBOOKS.glob("*.ipynb")))
+    if not path.is_file() or path.stem in PEOPLE:
+        papers = [path.stem for path in NOTEBOOKS.glob("*.ipynb") if path.stem not in PEOPLE]
+        known = ", ".join(sorted(stem.replace("_", "-") for stem in papers))
         raise InputError(f"There is no notebook for {name!r}: the names are {known}.")
     return path
 
@@ -125,8 +126,9 @@ def _execute(path, output, given):
             raise InputError(
                 f"Memory ran out in {path.name}, {place}: lower BATCH_SIZE, WIDTH or TRAIN_LIMIT; finished epochs are kept."
             ) from error
-        reason = " ".join(error.evalue.split())[:300]
-        raise InputError(f"The notebook {path.name} failed {place}: {error.ename}: {reason}") from error
+        raise InputError(
+            f"The notebook {path.name} failed {place}: {error.ename}: {reason(error.evalue, 300)}"
+        ) from error
     except NoSuchKernel as error:
         raise InputError(
             "Jupyter does not know the kernel python3: install requirements.txt with `make setup`."
@@ -137,8 +139,9 @@ def _execute(path, output, given):
             "command goes on after the last finished epoch."
         ) from error
     except RuntimeError as error:  # nbclient's, when a kernel does not answer in time
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"The kernel of {path.name} did not start ({reason}): run the same command again.") from error
+        raise InputError(
+            f"The kernel of {path.name} did not start ({reason(error)}): run the same command again."
+        ) from error
     finally:
         signal.signal(signal.SIGTERM, previous)
 

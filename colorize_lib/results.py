@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from colorize_lib import evaluate, files
-from colorize_lib.errors import InputError
+from colorize_lib.errors import InputError, reason
 
 ROOT = Path(__file__).parent.parent
 BEGIN = "<!-- results: made by `make results` -->"
@@ -135,7 +135,17 @@ class RunFolder:
             raise InputError(
                 f"The run in {folder} is not finished: run `{manifest.get('command')}` again, it goes on where it was."
             )
-        return cls(folder, runs.read_manifest(folder / "metrics.json"), manifest)
+        run = cls(folder, runs.read_manifest(folder / "metrics.json"), manifest)
+        try:
+            if not all(
+                0 <= number < math.inf for system in run.systems for number in (run.budget(system)[1], run.seeds())
+            ):
+                raise ValueError("epochs, images or seeds")
+        except Exception as error:  # numbers of another kind can fail anywhere
+            raise InputError(
+                f"The numbers in {folder / 'metrics.json'} are damaged ({reason(error)}): run `{manifest['command']}` again."
+            ) from error
+        return run
 
     @property
     def systems(self):

@@ -35,7 +35,7 @@ import numpy as np
 import colorize_lib
 from colorize_lib import devices, files
 from colorize_lib.colorizer import describe, load_weights
-from colorize_lib.errors import InputError, is_out_of_memory
+from colorize_lib.errors import InputError, is_out_of_memory, reason
 from colorize_lib.files import run_root
 from colorize_lib.progress import Progress
 
@@ -269,7 +269,7 @@ def read_manifest(path):
         )
     if Path(path).name == "manifest.json":
         wrong = [name for name, kind in _MANIFEST.items() if not isinstance(content.get(name), kind)]
-        if wrong or not re.fullmatch("[a-z0-9-]+", content["notebook"]):
+        if wrong or not re.fullmatch("[a-z0-9_-]+", content["notebook"]):
             raise InputError(
                 f"The manifest {path} is damaged at {', '.join(wrong) or 'notebook'}: delete it and run the command that made it "
                 "again; what is trained is kept."
@@ -313,8 +313,8 @@ class _Checkpoint(keras.callbacks.Callback):
                 raise ValueError("its history has gaps")
         except Exception as error:  # a damaged file can fail in any part of the readers of zip, numpy and JSON
             raise InputError(
-                f"Cannot resume from {path} ({type(error).__name__}: {error}): delete the folder {self.folder} to train this "
-                "system anew."
+                f"Cannot resume from {path} ({type(error).__name__}: {reason(error)}): delete the folder {self.folder} to train "
+                "this system anew."
             ) from error
         for variable, value in zip(self._variables, values, strict=True):
             if tuple(variable.shape) != value.shape:

@@ -4,27 +4,23 @@ An archive is unpacked into `.unpacking-NAME` beside its destination, which is r
 of the right name is whole. A file that an interrupted run left short is written again; one of full size is kept.
 """
 
-import lzma
+import errno
 import os
 import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 
 from colorize_lib import files
-from colorize_lib.errors import InputError
+from colorize_lib.errors import InputError, reason
 
 GROWTH = 10  # photographs hardly compress; an archive that grows more than this is a bomb
 SLACK_BYTES = 64 << 20  # for archives of a few small files
 MOST_FILES = 5_000_000
 
-_DAMAGE = (
-    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError),
-    *(RuntimeError, NotImplementedError),  # encrypted, or a compression that Python does not know
-    *(FileExistsError, IsADirectoryError, NotADirectoryError),  # one name as a file and as a folder
-)
+# Errors of the disk that is unpacked to; all others come from damaged bytes, which fail in any part of the readers.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 def unpack(archive, folder):
@@ -46,9 +42,14 @@ def unpack(archive, folder):
                 _unpack_zip(archive, staging)
             else:
                 _unpack_tar(archive, staging)
-        except _DAMAGE as error:
+        except InputError:
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in _DISK:
+                raise
+            said = reason(str(error).partition(":\n")[0] or type(error).__name__)  # tarfile lists all that it has tried
             raise InputError(
-                f"The archive {archive} is damaged or incomplete ({error}): delete it and run the same command again."
+                f"The archive {archive} is damaged or incomplete ({said}): delete it and run the same command again."
             ) from error
         entries = list(staging.iterdir())
         single = len(entries) == 1 and entries[0].is_dir()

@@ -67,6 +67,7 @@ def test_a_finished_run_has_its_files_and_is_not_trained_again(split):
         "history.csv",
         "best.weights.h5",
         "last.weights.h5",
+        "network.json",
         "state.npz",
     }
     with open(folder / "history.csv") as file:
@@ -139,7 +140,13 @@ def test_sigkill_loses_no_finished_epoch(tmp_path):
             finished.append(len(json.loads(str(saved["history"]))))
     assert 1 <= finished[0] < finished[1] < 400  # the second process went on after the first
     leftovers = [path for path in found[0].parent.iterdir() if not path.name.startswith(".partial-")]
-    assert {path.name for path in leftovers} <= {"history.csv", "best.weights.h5", "last.weights.h5", "state.npz"}
+    assert {path.name for path in leftovers} <= {
+        "history.csv",
+        "best.weights.h5",
+        "last.weights.h5",
+        "network.json",
+        "state.npz",
+    }
 
 
 def test_two_processes_do_not_share_a_folder(split, tmp_path):
@@ -236,7 +243,8 @@ def test_steps_within_epochs_are_the_means_since_the_row_before(split):
     assert np.allclose(losses.cumsum(1) / [1, 2, 3], np.array(every.means).reshape(2, 3), rtol=1e-5)
 
     resumed = runs.StepHistory(path, points=3)
-    assert resumed.rows == pytest.approx(steps.rows)
+    for row, expected in zip(resumed.rows, steps.rows, strict=True):
+        assert row == pytest.approx(expected)
     train(run, split, epochs=3, callbacks=[resumed])
     assert [row["step"] for row in resumed.rows] == list(range(1, 10))
 

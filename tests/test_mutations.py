@@ -1,0 +1,386 @@
+"""Files from outside, damaged in 500 ways each: an answer or one sentence, no hang, no code run, nothing written elsewhere."""
+
+import io
+import json
+import os
+import shutil
+import signal
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tiny_training
+from PIL import Image, ImageCms
+
+from colorize_lib import parameters, photographs, results, runs
+from colorize_lib.colorizer import load_trained, load_weights
+from colorize_lib.data import Batches
+from colorize_lib.errors import InputError
+from colorize_lib.prepared import open_dataset
+from data_prep import load, unpack
+
+COUNT = 500
+SECONDS = 10  # for one file; a hang is longer
+WRITING = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "shutil.rmtree")
+RUNNING = ("pickle.find_class", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn")
+_watched = None  # what Python did, as (event, path), while a mutated file was read
+
+
+def _watch(event, arguments):
+    if _watched is None:
+        return
+    if event == "open":
+        path, mode, flags = arguments
+        if isinstance(path, str | bytes | os.PathLike) and (
+            set(mode or "") & set("wxa+") or (flags or 0) & (os.O_WRONLY | os.O_RDWR)
+        ):
+            _watched.append((event, path))
+    elif event in WRITING and not any(
+        isinstance(each, int) and each >= 0 for each in arguments[1:]
+    ):  # rmtree names them once
+        _watched.extend((event, path) for path in arguments[:2] if isinstance(path, str | bytes | os.PathLike))
+    elif event in RUNNING:
+        _watched.append((event, arguments[0]))
+
+
+sys.addaudithook(_watch)
+
+
+class Hang(BaseException):
+    """Not an `Exception`, so that no reader takes it for a damaged file."""
+
+
+def _alarm(number, frame):
+    raise Hang
+
+
+def outcome(call, folder):
+    """ "read", or the sentence that `call` raises. Anything else fails: another error, a hang, code, a file outside `folder`."""
+    global _watched
+    previous = signal.signal(signal.SIGALRM, _alarm)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    _watched = []
+    try:
+        call()
+        said = "read"
+    except InputError as error:
+        said = str(error)
+    finally:
+        seen, _watched = _watched, None
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    inside = str(Path(folder).resolve())
+    for event, path in seen:
+        place = os.path.realpath(os.fsdecode(path)) if event not in RUNNING else None
+        assert place is not None, f"it ran {event} {path}"
+        assert place.startswith(inside) or place == os.devnull, f"{event} {path}"
+    assert said
+    assert "\n" not in said
+    assert len(said) < 1000
+    return said
+
+
+def mutated(data, random):
+    """The bytes with one to four spots overwritten, put in or cut out; a fifth of them also end early."""
+    data = bytearray(data)
+    for _ in range(random.integers(1, 5)):
+        start, put = int(random.integers(max(1, len(data)))), random.bytes(int(random.choice([0, 1, 4])))
+        cut = len(put) if random.random() < 0.7 else int(random.choice([0, 1, 4, 40]))
+        data[start : start + cut] = put
+    return bytes(data[: int(len(data) * random.random())] if random.random() < 0.2 else data)
+
+
+STRANGE = [
+    None,
+    True,
+    -1,
+    0,
+    1e308,
+    10**30,
+    "",
+    "../../outside",
+    "/tmp/outside",
+    "a\0b",
+    "é\n",
+    [],
+    {},
+    [[]],
+    {"format": 1},
+]
+
+
+def mutated_json(data, random):
+    """Half of the time as bytes, half of the time with one to three values anywhere in it replaced, removed or added."""
+    if random.random() < 0.5:
+        return mutated(data, random)
+    value = json.loads(data)
+    for _ in range(random.integers(1, 4)):
+        place = value
+        while True:
+            keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+            if not keys:
+                break
+            key = keys[random.integers(len(keys))]
+            if isinstance(place[key], dict | list) and place[key] and random.random() < 0.8:
+                place = place[key]
+                continue
+            strange = STRANGE[random.integers(len(STRANGE))]
+            if random.random() < 0.3:
+                del place[key]
+            elif isinstance(place, dict) and random.random() < 0.2:
+                place[str(strange)] = place.pop(key)
+            else:
+                place[key] = strange
+            break
+    return json.dumps(value).encode()
+
+
+def survey(originals, read, folder, count=COUNT, mutate=None):
+    """Outcomes of `read` for `count` mutations of `originals`: {path: bytes}, each put back afterwards."""
+    said = []
+    paths = list(originals)
+    for number in range(count):
+        random = np.random.default_rng(number)
+        path = paths[number % len(paths)]
+        change = mutate or (mutated_json if path.suffix == ".json" else mutated)
+        path.write_bytes(change(originals[path], random))
+        try:
+            said.append(outcome(lambda path=path: read(path), folder))
+        except BaseException as error:
+            error.add_note(f"mutation {number} of {path.name}")
+            raise
+        path.write_bytes(originals[path])
+    return said
+
+
+def refused(said):
+    return [sentence for sentence in said if sentence != "read"]
+
+
+def with_bytes(*paths):
+    return {path: path.read_bytes() for path in paths}
+
+
+# Photographs
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Small photographs of every format, with metadata."""
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 6, 3), "uint8")).resize((48, 32))
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x0132] = 6, "Maker", "2026:01:01 00:00:00"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes().replace(b"sRGB", b"mine")
+    whole = dict(exif=exif, icc_profile=profile, dpi=(72, 72))
+    for name, options in (
+        ("a.jpg", whole),
+        ("b.png", whole),
+        ("c.tif", dict(icc_profile=profile, dpi=(72, 72), tiffinfo={0x010F: "Maker", 0x0131: "Software"})),
+        ("d.webp", dict(exif=exif, icc_profile=profile)),
+        ("e.gif", {}),
+        ("f.bmp", dict(dpi=(72, 72))),
+    ):
+        image.save(tmp_path / name, **options)
+    return with_bytes(*sorted(tmp_path.glob("?.*")))
+
+
+def test_photographs(photos, tmp_path, monkeypatch):
+    """Read, colorized, and written again with what they hold besides pixels; the network is left out."""
+    network = SimpleNamespace(
+        colorize=lambda photo, saturation, ab=None: np.asarray(Image.fromarray(photo).convert("RGB"))
+    )
+    monkeypatch.setattr(photographs, "load", lambda *arguments, **options: network)
+
+    def colorize(path):
+        for reason in photographs.colorize_files([str(path)], output=tmp_path / "out").values():
+            raise InputError(reason)
+
+    said = survey(photos, colorize, tmp_path)
+    assert 50 < len(refused(said)) < COUNT - 20
+
+
+# Weights
+
+
+def tiny_network():
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(3, 3, name="first")(inputs)
+    return keras.Model(
+        inputs, keras.layers.Conv2D(2, 1, name="second")(keras.layers.BatchNormalization()(x)), name="tiny"
+    )
+
+
+def test_weights(tmp_path):
+    network = tiny_network()
+    network.save_weights(tmp_path / "a.weights.h5")
+    network.save(tmp_path / "b.keras")
+    originals = with_bytes(tmp_path / "a.weights.h5", tmp_path / "b.keras")
+    said = survey(originals, lambda path: load_weights(network, path), tmp_path)
+    assert len(refused(said)) > 100
+    for path in originals:
+        load_weights(network, path)
+
+
+# Runs
+
+
+@pytest.fixture
+def run_folder(tmp_path, monkeypatch):
+    """A finished run of one epoch, and the model whose state it holds."""
+    monkeypatch.setenv("COLORIZE_RUNS", str(tmp_path))
+    tiny_training.train("supervised", "run", str(tmp_path), EPOCHS=1)
+    runs._held.clear()
+    return tmp_path / "tiny" / "run"
+
+
+def test_runs_go_on_or_say_why_not(run_folder, tmp_path, monkeypatch):
+    params = tiny_training.parameters.resolve(tiny_training.PROFILES, {"RUN": "run", "EPOCHS": 1})
+    model, batches = tiny_training.supervised("cnn", params), Batches(tiny_training.data(32), 8, 0)
+    model(batches[0][0][:1])
+    system = run_folder / "supervised"
+    manifest, state = with_bytes(run_folder / "manifest.json"), with_bytes(system / "state.npz")
+    monkeypatch.setattr(runs, "git_commit", lambda: None)  # a program of its own, and slow
+
+    def start(path):
+        runs._held.clear()
+        runs.start("tiny", params)
+
+    said = survey(manifest, start, tmp_path)
+    assert 50 < len(refused(said)) < len(said) - 20
+    said = survey(state, lambda path: runs._Checkpoint(system, model, batches, "val_loss"), tmp_path, COUNT // 2)
+    assert 50 < len(refused(said)) < len(said) - 20
+
+
+def test_results_of_others(tmp_path):
+    """A finished run that is collected for `results/`: nothing lands outside of it, whatever its manifest says."""
+    run = tmp_path / "run"
+    shutil.copytree(results.ROOT / "results" / "polychromify", run)
+    target = tmp_path / "below" / "results"
+    target.mkdir(parents=True)
+    originals = with_bytes(run / "manifest.json", run / "metrics.json")
+    said = survey(originals, lambda path: results.collect(run, target), target)
+    assert 50 < len(refused(said)) < len(said) - 20
+
+
+def test_descriptions_of_networks(run_folder, tmp_path):
+    """network.json, by which the network of a run is built again."""
+    path = run_folder / "supervised" / "network.json"
+    said = survey(with_bytes(path), lambda path: load_trained(path.parent), tmp_path, 100)
+    assert len(refused(said)) > 50
+
+
+# Parameters
+
+
+def test_parameters(tmp_path):
+    profiles = tiny_training.PROFILES["quick"] | {
+        "splits": "70,80",
+        "photos": None,
+        "dtype": "auto",
+        "dataset": "photos",
+    }
+    texts = [
+        "EPOCHS=3",
+        "WIDTH=0.5",
+        "SPLITS=70,80,90",
+        "DTYPE=float32",
+        "RUN=mine",
+        "SEED=7",
+        "SYSTEMS=cnn",
+        "PHOTOS=my/own",
+    ]
+
+    def read(texts):
+        found = parameters.resolve({"quick": profiles, "paper": profiles}, parameters.parse(texts))
+        found.key(), found.command("tiny"), found.chosen(["cnn"], ["cnn"]), found.numbers("splits")
+
+    said = []
+    for number in range(COUNT):
+        random = np.random.default_rng(number)
+        text = mutated(texts[number % len(texts)].encode() * random.integers(1, 3), random).decode(
+            errors="surrogateescape"
+        )
+        said.append(outcome(lambda text=text: read([text]), tmp_path))
+    assert len(refused(said)) < COUNT - 20
+
+
+# Datasets
+
+
+def test_prepared_datasets(tmp_path):
+    dataset = load("photos", size=8, patches=24, jobs=1, home=tmp_path)
+
+    def read(path):
+        opened = open_dataset(dataset.folder)
+        assert len(opened.fingerprint) > 0
+        runs._describe(opened)
+        for split in opened.splits.values():
+            split.images[:], split.limit(2, 0), split.take([0]), split.gray
+            assert all(-1 <= label < len(opened.classes) for label in split.labels)
+            Batches(split, 8, 0, labels=True)[0]
+
+    names = ("manifest.json", "train-000.npy", "train-labels.npy", "train-files.txt")
+    said = survey(with_bytes(*(dataset.folder / name for name in names)), read, tmp_path)
+    assert 50 < len(refused(said)) < COUNT - 20
+
+
+def test_half_prepared_datasets(tmp_path):
+    """The journal of a preparation that was stopped: it goes on, or begins anew."""
+    for number in range(12):
+        image = np.random.default_rng(number).integers(0, 256, (9, 9, 3), "uint8")
+        (tmp_path / "own").mkdir(exist_ok=True)
+        Image.fromarray(image).save(tmp_path / "own" / f"{number:02d}.png")
+    home = tmp_path / "home"
+    whole = load("folder", path=tmp_path / "own", size=8, home=home, jobs=1)
+    folder = whole.folder
+
+    def stop(done, total):
+        if done:
+            raise KeyboardInterrupt
+
+    shutil.rmtree(folder)
+    with pytest.raises(KeyboardInterrupt):
+        load("folder", path=tmp_path / "own", size=8, home=home, jobs=1, report=stop)
+    shutil.copytree(folder, tmp_path / "kept")
+    journal = (folder / "journal.jsonl").read_bytes()
+
+    def read(path):
+        shutil.rmtree(folder)
+        shutil.copytree(tmp_path / "kept", folder)
+        path.write_bytes(changed)
+        assert load("folder", path=tmp_path / "own", size=8, home=home, jobs=1).fingerprint == whole.fingerprint
+
+    for number in range(60):
+        changed = mutated(journal, np.random.default_rng(number))
+        assert outcome(lambda: read(folder / "journal.jsonl"), tmp_path) == "read"
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar.gz", "tar"])
+def test_archives(tmp_path, suffix):
+    buffer = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(buffer, "PNG")
+    path = tmp_path / f"set.{suffix}"
+    if suffix == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for number in range(4):
+                archive.writestr(f"set/{number}.png", buffer.getvalue())
+    else:
+        with tarfile.open(path, "w:gz" if suffix == "tar.gz" else "w") as archive:
+            for number in range(4):
+                entry = tarfile.TarInfo(f"set/{number}.png")
+                entry.size = len(buffer.getvalue())
+                archive.addfile(entry, io.BytesIO(buffer.getvalue()))
+
+    def read(path):
+        try:
+            unpack.unpack(path, tmp_path / "out" / "set")
+        finally:
+            shutil.rmtree(tmp_path / "out", ignore_errors=True)
+
+    said = survey(with_bytes(path), read, tmp_path, COUNT // 2)
+    assert len(refused(said)) > 20
