@@ -450,7 +450,7 @@ def _rate(answers):
     return *wilson(right, len(answers)), right, len(answers)
 
 
-_PAPER = {"kth_unet": "U-Net (MAE loss)", "gan": "GAN", "vac_gan": "VAC + GAN"}
+_PAPER = {"unet_mae": "U-Net (MAE loss)", "gan": "GAN", "vac_gan": "VAC + GAN"}
 HEADINGS = (
     "form",
     "model",

@@ -1,4 +1,4 @@
-"""The rules that hold for every paper's notebook."""
+"""The rules that hold for every notebook, and those for the papers' alone."""
 
 import ast
 import json
@@ -8,10 +8,12 @@ import nbformat
 import pytest
 
 from colorize_lib import parameters, reproduce
+from colorize_lib.errors import InputError
 from colorize_lib.parameters import KNOWN
 
 ROOT = Path(__file__).parent.parent
-PAPERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PAPERS = [path for path in NOTEBOOKS if path.stem not in ("colorize_your_photos", "turing_test")]
 SKELETON = [
     "Goal",
     "Setup",
@@ -26,8 +28,13 @@ SKELETON = [
 ]
 
 
-@pytest.fixture(params=PAPERS, ids=lambda path: path.stem)
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
 def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+@pytest.fixture(params=PAPERS, ids=lambda path: path.stem)
+def paper(request):
     return nbformat.read(request.param, as_version=4)
 
 
@@ -35,8 +42,16 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def test_skeleton(notebook):
-    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+def test_the_papers_are_those_of_the_command_line():
+    assert {path.stem for path in PAPERS} <= {name.replace("-", "_") for name in reproduce.PAPERS}
+    for path in NOTEBOOKS:
+        if path not in PAPERS:
+            with pytest.raises(InputError, match=rf"no notebook for '{path.stem}': the names are (?!.*{path.stem})"):
+                reproduce.notebook_path(path.stem)
+
+
+def test_skeleton(paper):
+    text = "\n".join(cell.source for cell in paper.cells if cell.cell_type == "markdown")
     assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == SKELETON
 
 
@@ -62,21 +77,21 @@ def test_cells_are_short_and_the_file_is_small(notebook):
     assert max(len(cell.source.splitlines()) for cell in code_cells(notebook)) <= 25
 
 
-@pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_size(path):
     assert path.stat().st_size <= 3_000_000
 
 
-def test_parameters_cell(notebook):
-    tagged = [cell for cell in code_cells(notebook) if "parameters" in cell.metadata.get("tags", [])]
+def test_parameters_cell(paper):
+    tagged = [cell for cell in code_cells(paper) if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
-    before = code_cells(notebook)[: code_cells(notebook).index(tagged[0])]
+    before = code_cells(paper)[: code_cells(paper).index(tagged[0])]
     names = {node.id for node in ast.walk(ast.parse(tagged[0].source)) if isinstance(node, ast.Name)}
     used_before = {
         node.id for cell in before for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)
     }
     assert not {name for name in names if name.isupper()} & used_before
-    assert notebook.metadata.kernelspec.name == "python3"
+    assert paper.metadata.kernelspec.name == "python3"
 
 
 @pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
@@ -94,7 +109,7 @@ def test_profiles(path):
 def test_no_function_is_defined_in_two_notebooks():
     defined = [
         node.name
-        for path in PAPERS
+        for path in NOTEBOOKS
         for cell in code_cells(nbformat.read(path, as_version=4))
         for node in ast.walk(ast.parse(cell.source))
         if isinstance(node, ast.FunctionDef)
