@@ -12,7 +12,7 @@ CUDA = $(if $(filter jax,$(BACKEND)),jax[cuda12],tensorflow[and-cuda])
 CUDA_PIN = "$(CUDA)==$(shell sed -nE 's/^$(firstword $(subst [, ,$(CUDA)))==([0-9.]+).*/\1/p' $(REQUIREMENTS))"
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(if $(OFFLINE),--no-index --find-links $(OFFLINE))
 
-.PHONY: help setup reproduce-all wheelhouse bundle lab test results collect
+.PHONY: help setup reproduce-all wheelhouse bundle lab app turing-test test test-browser results collect
 .SECONDARY:
 
 help:  ## print this list
@@ -44,6 +44,15 @@ reproduce-%: setup  ## run a paper's notebook and print its table: autoencoders,
 data-%: setup  ## fetch, verify and prepare a dataset: tiny-imagenet, cifar10, coco, yosemite, places, photos
 	@$(PY) -m data_prep $*
 
+# For the two pages: RUNS= run folders, PORT=, OPEN=1 lets other machines in, DATASET= of the Turing test.
+PAGE = $(addprefix --run ,$(RUNS)) $(addprefix --port ,$(PORT)) $(if $(OPEN),--open-to-others)
+
+app: setup  ## colorize photographs by a click: a page on this machine (RUNS="runs/…" adds networks of runs)
+	@$(PY) -m colorize_lib app $(PAGE)
+
+turing-test: setup  ## can people tell? a page on this machine (RUNS="runs/…" tests the networks of runs)
+	@$(PY) -m colorize_lib turing-test $(PAGE) $(addprefix --dataset ,$(DATASET))
+
 lab: setup  ## open JupyterLab on the notebooks
 	$(VENV)/bin/jupyter lab notebooks
 
@@ -52,6 +61,9 @@ results: setup  ## write README's tables and results/index.html anew; RUNS="runs
 
 collect: setup  ## the same, where RUNS="runs/PAPER/KEY …" must be given
 	@$(PY) -m colorize_lib results $(or $(RUNS),$(error RUNS= names the run folders to collect))
+
+test-browser: setup  ## the two pages in headless Chromium
+	$(PY) -m pytest tests/test_browser.py -rs
 
 test: setup  ## ruff, pytest, and the notebooks against their committed outputs
 	$(VENV)/bin/ruff check .

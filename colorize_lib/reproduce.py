@@ -18,6 +18,7 @@ from colorize_lib.errors import InputError, is_out_of_memory, reason
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 PAPERS = ("autoencoders", "polychromify", "unet", "resnet-mrf", "vacgan")
+PEOPLE = ("colorize_your_photos", "turing_test")  # notebooks that are no papers
 START_TIMEOUT = 300  # seconds; a busy machine takes its time to start Python
 
 
