@@ -12,7 +12,7 @@ CUDA = $(if $(filter jax,$(BACKEND)),jax[cuda12],tensorflow[and-cuda])
 CUDA_PIN = "$(CUDA)==$(shell sed -nE 's/^$(firstword $(subst [, ,$(CUDA)))==([0-9.]+).*/\1/p' $(REQUIREMENTS))"
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(if $(OFFLINE),--no-index --find-links $(OFFLINE))
 
-.PHONY: help setup reproduce-all wheelhouse bundle lab app turing-test test test-browser results collect
+.PHONY: help setup reproduce-all wheelhouse bundle lab app turing-test test test-browser soak coverage audit results collect
 .SECONDARY:
 
 help:  ## print this list
@@ -70,3 +70,14 @@ test: setup  ## ruff, pytest, and the notebooks against their committed outputs
 	$(VENV)/bin/ruff format --check .
 	$(PY) -m pytest --durations=10
 	$(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with tests/nbval.cfg notebooks
+
+soak: setup  ## what takes too long for `make test`: twenty kills of each kind, each notebook with a changed parameter
+	COLORIZE_SOAK=1 $(PY) -m pytest tests/test_faults.py tests/test_mutations.py tests/test_notebooks.py --durations=0
+
+coverage: setup  ## the share of the code that the tests run, and which lines they do not
+	$(PY) -m pytest --cov=colorize_lib --cov=data_prep --cov-report=term-missing:skip-covered
+
+audit: setup  ## known vulnerabilities of the pinned packages; needs the network
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	.venv-audit/bin/pip-audit --requirement requirements.txt --no-deps --disable-pip

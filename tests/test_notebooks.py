@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 from pathlib import Path
 
 import nbformat
@@ -115,3 +116,44 @@ def test_no_function_is_defined_in_two_notebooks():
         if isinstance(node, ast.FunctionDef)
     ]
     assert len(defined) == len(set(defined))
+
+
+def test_tags(notebook):
+    """The parameters cell, cells whose output is not compared, and cells that a served page leaves out."""
+    tags = {tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])}
+    assert tags <= {"parameters", "nbval-ignore-output", "notebook-only"}
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+@pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
+def test_every_parameter_is_used(path):
+    names = reproduce.declared(path)
+    cells = code_cells(nbformat.read(path, as_version=4))
+    later = [cell for cell in cells if "parameters" not in cell.metadata.get("tags", [])]
+    nodes = [node for cell in later for node in ast.walk(ast.parse(cell.source))]
+    used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    used |= {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    used |= {"profile", "run", "seed", *["systems"] * ("chosen" in used)}  # of the library: `resolve`, `Run`, `chosen`
+    parameters_ = {name.lower() for name in names if name != "PROFILES"} | set(names["PROFILES"]["quick"])
+    assert parameters_ <= used
+
+
+# One parameter of each paper's own, and a value that is not the quick profile's.
+CHANGED = {
+    "autoencoders": "DROPOUT=0.6",
+    "polychromify": "WIDTH=0.5",
+    "unet": "DECODER=transpose",
+    "resnet-mrf": "LEARNING_RATE=0.01",
+    "vacgan": "DISTANCE=l2",
+}
+
+
+@pytest.mark.skipif("COLORIZE_SOAK" not in os.environ, reason="minutes for each notebook: make soak")
+@pytest.mark.parametrize("name", reproduce.PAPERS)
+def test_a_changed_parameter_has_an_effect(name, capfd):
+    small = ["EPOCHS=1", "TRAIN_LIMIT=64", "TEST_LIMIT=16"]
+    folders = [reproduce.reproduce(name, [*small, *more]) for more in ([], [CHANGED[name]])]
+    assert folders[0] != folders[1]
+    one, other = (json.loads((folder / "metrics.json").read_text())["systems"] for folder in folders)
+    assert any(one[system] != other.get(system) for system in one)
+    assert CHANGED[name] in capfd.readouterr().out
