@@ -80,4 +80,4 @@ coverage: setup  ## the share of the code that the tests run, and which lines th
 audit: setup  ## known vulnerabilities of the pinned packages; needs the network
 	$(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
-	.venv-audit/bin/pip-audit --requirement requirements.txt --no-deps --disable-pip
+	.venv-audit/bin/pip-audit --strict --requirement requirements.txt --no-deps --disable-pip
