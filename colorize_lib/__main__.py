@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from colorize_lib.errors import InputError
+from colorize_lib.errors import InputError, is_out_of_memory
 
 _ZHANG = (
     "Zhang et al. 2016, Colorful Image Colorization (eccv16); "
@@ -181,9 +181,19 @@ def main(arguments=None):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     parsed = _parser().parse_args(arguments)
     try:
-        return parsed.call(parsed) or 0
+        status = parsed.call(parsed) or 0
+        sys.stdout.flush()
+        return status
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # who reads, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        if not is_out_of_memory(type(error).__name__, error):
+            raise
+        print("error: Memory ran out: choose a smaller size, or smaller photographs.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Stopped. The same command goes on after the last finished epoch.", file=sys.stderr)

@@ -197,6 +197,9 @@ class Run:
         if description:
             files.write_json(self.folder / name / "network.json", description)
         checkpoint = _Checkpoint(self.folder / name, model, train, monitor)
+        # What steps write is on disk before the state says that the epoch is done.
+        steps = [callback for callback in callbacks if isinstance(callback, StepHistory)]
+        others = [callback for callback in callbacks if callback not in steps]
         if checkpoint.epoch < epochs:
             with files.disk_errors(self.folder), _out_of_memory(train.batch_size):
                 model.fit(
@@ -206,7 +209,7 @@ class Run:
                     initial_epoch=checkpoint.epoch,
                     shuffle=False,  # the batches shuffle themselves, the same way after a resume
                     verbose=0,
-                    callbacks=[checkpoint, Progress(name, epochs), *callbacks],
+                    callbacks=[*steps, checkpoint, Progress(name, epochs), *others],
                 )
         load_weights(model.network, self.folder / name / "best.weights.h5")
         return model, checkpoint.history
@@ -379,8 +382,14 @@ class StepHistory(keras.callbacks.Callback):
         super().__init__()
         self.path, self.points, self.rows = Path(path), points, []
         if self.path.exists():
-            with open(self.path, newline="", encoding="utf-8") as file:
-                self.rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+            try:
+                with open(self.path, newline="", encoding="utf-8") as file:
+                    self.rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+                self.rows = [row for row in self.rows if row["step"] and row["epoch"]]
+            except Exception as error:  # bytes of another file can fail anywhere
+                raise InputError(
+                    f"Cannot go on with {self.path} ({reason(error)}): delete the folder {self.path.parent} to train anew."
+                ) from error
 
     def on_epoch_begin(self, epoch, logs=None):
         self.rows = [row for row in self.rows if row["epoch"] <= epoch]  # an epoch that was cut off is repeated

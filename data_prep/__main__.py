@@ -1,6 +1,7 @@
 """python -m data_prep NAME: fetch, verify, unpack and prepare a dataset; `list` shows all of them."""
 
 import argparse
+import os
 import sys
 
 from colorize_lib import files
@@ -16,6 +17,10 @@ def main(arguments=None):
             _list(files.data_home(given.home))
         else:
             _prepare(given)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

@@ -31,6 +31,7 @@ ROOT = Path(__file__).parent.parent
 SOAK = "COLORIZE_SOAK" in os.environ
 KILLS = 20 if SOAK else 3
 SYSTEMS = ["supervised", "adversarial-dropout"] + SOAK * ["supervised-dropout", "adversarial"]
+PATIENCE = 900  # seconds; a machine that is busy with other things is no fault
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 
 
@@ -44,7 +45,7 @@ class Trainer:
             pipe = subprocess.PIPE
             environment = os.environ | {"PYTHONPATH": str(ROOT)}
             self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log, bufsize=0, env=environment)
-        assert self._answer(120) == "ready"
+        assert self._answer(PATIENCE) == "ready"
 
     def _answer(self, seconds):
         """The next line, or None if none comes within `seconds`."""
@@ -56,15 +57,15 @@ class Trainer:
         self.said = self.log.stat().st_size
         line = json.dumps({"system": system, "run": run, "home": str(home), **arguments})
         self.process.stdin.write(line.encode() + b"\n")
-        self.pid = int(self._answer(60))
+        self.pid = int(self._answer(PATIENCE))
 
-    def end(self, number=None, after=120):
+    def end(self, number=None, after=PATIENCE):
         """Exit status of the training; one that has not ended `after` so many seconds gets the signal `number`."""
         status = self._answer(after)
         if status is None:
             assert number, "the training hangs"
             os.kill(self.pid, number)
-            status = self._answer(60)
+            status = self._answer(PATIENCE)
         return int(status)
 
     def train(self, *arguments, **more):

@@ -384,3 +384,41 @@ def test_archives(tmp_path, suffix):
 
     said = survey(with_bytes(path), read, tmp_path, COUNT // 2)
     assert len(refused(said)) > 20
+
+
+# What is not damaged, but of another kind
+
+
+def test_weights_of_another_network_are_named(tmp_path):
+    network = tiny_network()
+    network.save_weights(tmp_path / "a.weights.h5")
+    network.save(tmp_path / "a.keras")
+    inputs = keras.Input((8, 8, 1))
+    other = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="first")(inputs), name="other")
+    for path in (tmp_path / "a.weights.h5", tmp_path / "a.keras"):
+        with pytest.raises(
+            InputError, match=r"first/kernel has shape \(3, 3, 1, 4\) in the network and \(3, 3, 1, 3\) in the"
+        ):
+            load_weights(other, path)
+    (tmp_path / "a.weights.h5").rename(tmp_path / "a.bin")
+    with pytest.raises(InputError, match=r"a\.bin is no file of weights: .*ends with"):
+        load_weights(network, tmp_path / "a.bin")
+    network.layers[1].bias.assign([1.0, np.nan, 1.0])
+    network.save_weights(tmp_path / "nan.weights.h5")
+    with pytest.raises(InputError, match=r"not finite at first/bias"):
+        load_weights(network, tmp_path / "nan.weights.h5")
+
+
+def test_code_in_a_keras_file_is_not_run(tmp_path):
+    """A Lambda layer's code lies in the description of the model, of which nothing is read."""
+    trace = str(tmp_path / "trace")
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(3, 3, name="first")(inputs)
+    x = keras.layers.BatchNormalization()(keras.layers.Lambda(lambda x: (open(trace, "w").close(), x)[1])(x))
+    harmful = keras.Model(inputs, keras.layers.Conv2D(2, 1, name="second")(x), name="tiny")
+    harmful.save(tmp_path / "harmful.keras")
+    os.unlink(trace)  # building it has run it
+    network = tiny_network()
+    assert outcome(lambda: load_weights(network, tmp_path / "harmful.keras"), tmp_path) == "read"
+    assert not os.path.exists(trace)
+    np.testing.assert_array_equal(network.get_weights()[0], harmful.get_weights()[0])
