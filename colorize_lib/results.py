@@ -133,7 +133,8 @@ class RunFolder:
         manifest = runs.read_manifest(folder / "manifest.json")
         if not manifest.get("finished") or not (folder / "metrics.json").exists():
             raise InputError(
-                f"The run in {folder} is not finished: run `{manifest.get('command')}` again, it goes on where it was."
+                f"The run in {folder} is not finished: run `{manifest['command']} RUN={folder.resolve().name}` again, it goes on "
+                "where it was."
             )
         run = cls(folder, runs.read_manifest(folder / "metrics.json"), manifest)
         try:

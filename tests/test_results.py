@@ -116,7 +116,7 @@ def test_collect_takes_finished_runs_only(tmp_path):
     run = write_run(tmp_path / "run", {"cnn": ROW})
     manifest = json.loads((run / "manifest.json").read_text())
     (run / "manifest.json").write_text(json.dumps(manifest | {"finished": None}))
-    with pytest.raises(InputError, match="is not finished: run `make reproduce-polychromify` again"):
+    with pytest.raises(InputError, match=r"is not finished: run `make reproduce-polychromify RUN=\S+` again"):
         results.collect(run, tmp_path / "results")
     (run / "manifest.json").write_text(json.dumps(manifest | {"parameters": {"profile": "quick"}}))
     with pytest.raises(InputError, match=r"quick profile.*takes runs of PROFILE=paper"):
