@@ -116,8 +116,13 @@ def distributions(samples, label, bins=60, limit=None):
     return figure
 
 
-def architecture(model):
-    """The layers of a Keras model as boxes in the size of their output, drawn by visualkeras; a PIL image."""
+def architecture(model, scale=3, leave_out=()):
+    """The layers of a Keras model as boxes in the size of their output, drawn by visualkeras; a PIL image.
+
+    Args:
+        scale: how large a pixel of an output is drawn.
+        leave_out: classes of layers that are not drawn, such as normalizations and activations.
+    """
     import warnings
 
     import visualkeras
@@ -126,7 +131,9 @@ def architecture(model):
         layer.output_shape = tuple(layer.output.shape)  # visualkeras reads Keras 2's name of it
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about visualkeras' own defaults
-        image = visualkeras.layered_view(model, legend=True, scale_xy=3, scale_z=0.5, max_z=130, spacing=14)
+        options = dict(type_ignore=list({type(layer) for layer in model.layers if isinstance(layer, tuple(leave_out))}))
+        options |= dict(scale_xy=scale, scale_z=0.5, max_z=130, spacing=14)
+        image = visualkeras.layered_view(model, legend=True, **options)
     return image.convert("RGB")
 
 

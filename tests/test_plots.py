@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 
 from colorize_lib import models, plots
@@ -30,6 +31,9 @@ def test_architecture_is_drawn_from_the_model():
     small, large = (plots.architecture(models.build(name, size=32, width=0.1)) for name in ("cnn", "polychromify"))
     assert large.width > small.width  # more layers
     assert np.asarray(large).std() > 10
+    network = models.build("kth_unet", width=0.1)
+    whole, bare = (plots.architecture(network, 8, leave_out) for leave_out in ((), [keras.layers.BatchNormalization]))
+    assert bare.width < whole.width
 
 
 def test_curves_are_drawn_in_panels():
