@@ -9,7 +9,7 @@ PARAMETERS = $(filter-out PYTHON=% VENV=% GPU=% BACKEND=% OFFLINE=% RUNS=%,$(MAK
 # BACKEND=jax leaves TensorFlow out; OFFLINE=FOLDER installs from wheels in a folder.
 REQUIREMENTS = $(if $(filter jax,$(BACKEND)),requirements-jax.txt,requirements.txt)
 CUDA = $(if $(filter jax,$(BACKEND)),jax[cuda12],tensorflow[and-cuda])
-CUDA_PIN = "$(CUDA)==$(shell sed -nE 's/^$(firstword $(subst [, ,$(CUDA)))==([0-9.]+).*/\1/p' $(REQUIREMENTS))"
+CUDA_PIN = "$(CUDA)==$$($(PY) -c 'import importlib.metadata as m; print(m.version("$(firstword $(subst [, ,$(CUDA)))"))')"
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(if $(OFFLINE),--no-index --find-links $(OFFLINE))
 
 .PHONY: help setup reproduce-all wheelhouse bundle lab app turing-test test test-browser soak coverage audit results collect

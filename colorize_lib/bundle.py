@@ -88,8 +88,10 @@ def bundle(datasets, output, wheels, part=None):
         InputError: no wheels, a dataset that is not prepared, no checkout of git, no space.
     """
     output, wheels = Path(output), Path(wheels)
-    if not list(wheels.glob("*.whl")):
-        raise InputError(f"There are no wheels in {wheels}: collect them with `make wheelhouse`.")
+    lacking = [missing(ROOT / name, wheels) for name in ("requirements.txt", "requirements-jax.txt")]
+    if all(lacking):
+        some = ", ".join(min(lacking, key=len)[:3])
+        raise InputError(f"The wheels in {wheels} are not complete ({some} …): collect them with `make wheelhouse`.")
     sources = [(path, path.relative_to(ROOT).as_posix()) for path in _code()]
     sources += [(path, f"wheelhouse/{path.name}") for path in sorted(wheels.iterdir()) if path.is_file()]
     home = files.data_home() / "prepared"
@@ -110,6 +112,26 @@ def bundle(datasets, output, wheels, part=None):
                 archive.add(path, f"{FOLDER}/{name}", recursive=False, filter=_anonymous)
     files.write_text(output / "SHA256SUMS", "".join(f"{found}  {name}\n" for name, found in stream.hashes.items()))
     return [output / name for name in stream.hashes]
+
+
+def missing(requirements, wheels):
+    """The packages, NAME==VERSION, that a requirements file asks for here, and of which there is no wheel or source archive."""
+    from packaging.requirements import Requirement
+
+    there = set()
+    for path in Path(wheels).iterdir() if Path(wheels).is_dir() else ():
+        found = re.match(r"(.+?)-([0-9][^-]*?)(-.*\.whl|\.tar\.gz)$", path.name)
+        if found:
+            there.add((_canonical(found[1]), found[2]))
+    lines = requirements.read_text(encoding="utf-8").splitlines()
+    pins = [Requirement(line.split(" #")[0]) for line in lines if re.match("[A-Za-z0-9]", line)]
+    asked = [pin for pin in pins if pin.marker is None or pin.marker.evaluate()]
+    versions = {pin.name: str(pin.specifier).removeprefix("==") for pin in asked}
+    return [f"{name}=={version}" for name, version in versions.items() if (_canonical(name), version) not in there]
+
+
+def _canonical(name):
+    return re.sub("[-_.]+", "-", name).lower()
 
 
 def _anonymous(entry):

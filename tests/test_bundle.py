@@ -25,7 +25,8 @@ def prepare(name):
     (folder / ".lock").write_text("")
 
 
-def test_parts_and_hashes(tmp_path, wheels, capsys):
+def test_parts_and_hashes(tmp_path, wheels, capsys, monkeypatch):
+    monkeypatch.setattr(bundle, "missing", lambda requirements, wheels: [])
     prepare("photos-64")
     prepare("photosynthesis-64")
     output = tmp_path / "out"
@@ -52,11 +53,20 @@ def test_parts_and_hashes(tmp_path, wheels, capsys):
     assert sorted(path.name for path in output.iterdir()) == ["SHA256SUMS", "colorize.tar"]
 
 
-def test_what_is_missing_is_one_sentence(tmp_path, wheels):
+def test_what_is_missing_is_one_sentence(tmp_path, wheels, monkeypatch):
     with pytest.raises(InputError, match="`make wheelhouse`"):
         bundle.bundle(["photos"], tmp_path / "out", tmp_path)
+    missing = bundle.missing
+    monkeypatch.setattr(bundle, "missing", lambda requirements, wheels: [])
     with pytest.raises(InputError, match=r"Nothing is prepared of 'cifar10'.*python -m data_prep cifar10"):
         bundle.bundle(["cifar10"], tmp_path / "out", wheels)
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text(
+        "abacus==1.0\nhost.of_wind[all]==2.0 ; python_version >= '3'\nother==1 ; python_version < '3'\n"
+    )
+    assert missing(requirements, wheels) == ["host.of_wind==2.0"]
+    (wheels / "host_of_wind-2.0-cp311-cp311-linux.whl").touch()
+    assert missing(requirements, wheels) == []
     for text in ("5T", "0M", "many"):
         with pytest.raises(InputError, match="no size of a part"):
             bundle.size(text)
