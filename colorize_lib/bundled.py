@@ -17,10 +17,10 @@ HERE = Path(__file__).resolve().parent
 def main():
     if len(sys.argv) < 2:
         sys.exit(f"usage: {Path(sys.executable).name} {sys.argv[0]} PAPER [NAME=VALUE …], or all for every paper")
-    if sys.version_info[:2] != (3, 11):
-        sys.exit(
-            f"error: the wheels are for Python 3.11, and this is {sys.version.split()[0]}: run it with python3.11."
-        )
+    wanted = next((HERE / "wheelhouse").glob("numpy-*")).name.split("-")[2]  # such as cp311
+    if wanted != "cp{}{}".format(*sys.version_info):
+        version = f"{wanted[2]}.{wanted[3:]}"
+        sys.exit(f"error: the wheels are for Python {version}, this is {sys.version.split()[0]}: use python{version}.")
     python = HERE / ".venv" / "bin" / "python"
     if not (HERE / ".venv" / ".ready").exists():
         print("installing from wheelhouse/", flush=True)

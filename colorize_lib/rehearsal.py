@@ -10,6 +10,7 @@ compilation, scoring, figures, and networks that are trained after "Evaluation" 
 import contextlib
 import io
 import json
+import math
 import os
 import signal
 import subprocess
@@ -168,13 +169,14 @@ def _stand_ins(fits, measure):
             from colorize_lib import devices
 
             model = devices.spread(make, self.parameters.devices, lambda model: model(train[0][0][:1]))
-            kind = (type(model).__name__, model.network.count_params(), train[0][0].shape, train.batch_size)
+            values = sum(math.prod(layer.output.shape[1:]) for layer in model.network.layers)  # tells strides from none
+            kind = type(model).__name__, model.network.count_params(), values, train[0][0].shape, train.batch_size
             first = kind not in rates
             if first:
                 rates[kind] = _measured(model, train) if measure else (0.0, {"loss": 0.0})
             each, logs = rates[kind]
             images = len(train.split) + len(validation.split) / 3
-            fits.append(dict(name=name, epochs=int(epochs), images=len(train.split), measured=first))
+            fits.append(dict(name=name, epochs=int(epochs), images=len(train.split), measured=first and measure))
             fits[-1]["seconds"] = float(each * images * epochs)
             row = _Row(logs | {f"val_{column}": value for column, value in logs.items()})
             object.__setattr__(
