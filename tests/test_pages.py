@@ -187,6 +187,39 @@ def test_settings_of_a_served_page(monkeypatch):
     assert serve.settings(runs=[], store=None) == {"runs": ["a"], "store": None}
 
 
+def test_a_visitor_too_many_is_refused_and_a_left_place_taken_again(monkeypatch):
+    from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+    from tornado.web import HTTPError
+
+    async def start(self, **options):
+        number = str(len(self._kernels))
+        self._kernels[number] = None
+        return number
+
+    pauses = []
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 50:
+            manager._kernels.clear()
+
+    monkeypatch.setattr(AsyncMappingKernelManager, "start_kernel", start)
+    monkeypatch.setattr(serve.asyncio, "sleep", sleep)
+    manager = serve._kernel_manager(2)()
+    run(manager.start_kernel())
+    run(manager.start_kernel())
+    assert not pauses
+    with pytest.raises(HTTPError, match="All 2 places are taken"):
+        run(manager.start_kernel())
+    assert run(manager.start_kernel()) == "0"  # a page was closed while this one waited
+
+
+def run(coroutine):
+    with pytest.raises(StopIteration) as ended:
+        coroutine.send(None)
+    return ended.value.value
+
+
 def test_what_cannot_be_served_is_one_sentence(capsys):
     with pytest.raises(InputError, match="from 1 to 65535"):
         serve.serve("turing_test", port=0)

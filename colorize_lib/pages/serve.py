@@ -16,7 +16,7 @@ from colorize_lib.errors import InputError
 
 PORT = 8866
 VISITORS = 4
-IDLE_SECONDS = 900  # a page without a browser is closed after this time
+LEFT_SECONDS = 180  # the kernel of a page whose browser vanished ends after this time
 _SETTINGS = "COLORIZE_PAGE"  # the kernels' environment: JSON
 
 WARNING = """
@@ -108,7 +108,7 @@ def serve(notebook, *, port=PORT, open_to_others=False, visitors=VISITORS, brows
     config.VoilaConfiguration.file_denylist = [".*"]  # no file is served beside the page
     config.VoilaConfiguration.multi_kernel_manager_class = _kernel_manager(visitors)
     manager = config.MappingKernelManager
-    manager.cull_idle_timeout, manager.cull_interval, manager.cull_connected = IDLE_SECONDS, 60, False
+    manager.cull_idle_timeout, manager.cull_interval, manager.cull_connected = LEFT_SECONDS, 30, False
     application = Application.instance(config=config)
     application.initialize([str(NOTEBOOKS / f"{notebook}.ipynb")])
     try:
