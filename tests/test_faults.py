@@ -186,7 +186,9 @@ def test_a_second_run_on_the_folder_says_so_and_stops(trainer, undisturbed, tmp_
         assert trainer.train("supervised", "crowded", tmp_path) == 2
     assert re.fullmatch(r"error: Another process is working on the run .*crowded; wait .*folder\.", trainer.error())
     trainer.start("supervised", "crowded", tmp_path)
+    begun = time.monotonic()
     while not (tmp_path / "tiny" / "crowded" / "supervised" / "state.npz").exists():
+        assert time.monotonic() < begun + PATIENCE
         time.sleep(0.01)
     os.kill(trainer.pid, signal.SIGSTOP)
     params = tiny_training.parameters.resolve(tiny_training.PROFILES, {"RUN": "crowded"})
