@@ -38,9 +38,9 @@ def table(papers, assignments):
         total, note = total + seconds, result["note"]
         open_end |= bool(note)
         epochs = sum(fit["epochs"] for fit in result["fits"])
-        text = f"{'at least ' if note else 'about '}{_words(seconds)}" if result["fits"] else "unknown"
+        text = f"{'at least' if note else 'about'} {_words(seconds)}" if result["fits"] else "unknown"
         rows.append((paper, str(len(result["fits"])), str(epochs), text + (f" ({note})" if note else "")))
-    rows.append(("all", "", "", f"{'at least ' if open_end else 'about '}{_words(total)}"))
+    rows.append(("all", "", "", f"{'at least' if open_end else 'about'} {_words(total)}"))
     measured = sum(fit["measured"] for result in found.values() for fit in result["fits"])
     return "\n".join(
         [

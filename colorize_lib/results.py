@@ -305,7 +305,7 @@ def _explanations():
 def _sentence(run):
     metrics, manifest = run.metrics, run.manifest
     hardware = manifest.get("hardware", {})
-    device = ", ".join(hardware.get("accelerators", ())) or (
+    device = ", ".join(hardware.get("gpus") or hardware.get("accelerators", ())) or (
         f"{hardware.get('processor', 'unknown processor')}, {hardware.get('cores', '?')} cores"
     )
     data = " and ".join(dict.fromkeys(found["name"] for found in manifest.get("datasets", {}).values()))

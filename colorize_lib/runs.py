@@ -61,7 +61,7 @@ def dtype_policy(choice):
 
 
 def hardware():
-    """The machine in words: processor, cores usable, memory in GiB, accelerators."""
+    """The machine in words: processor, cores usable, memory in GiB, accelerators, and the names of NVIDIA's among them."""
     model = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -73,12 +73,18 @@ def hardware():
         memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     devices = keras.distribution.list_devices()
-    return {
-        "processor": model,
-        "cores": cores,
-        "memory_gib": memory,
-        "accelerators": [device for device in devices if not device.lower().startswith("cpu")],
-    }
+    accelerators = [device for device in devices if not device.lower().startswith("cpu")]
+    found = {"processor": model, "cores": cores, "memory_gib": memory, "accelerators": accelerators}
+    return found | ({"gpus": _gpus()} if accelerators else {})
+
+
+def _gpus():
+    """Names of the machine's NVIDIA GPUs, as its driver's own program says them."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return []
 
 
 def versions():

@@ -5,9 +5,10 @@ import os
 import subprocess
 import sys
 
+import keras
 import pytest
 
-from colorize_lib import devices, parameters
+from colorize_lib import devices, parameters, runs
 from colorize_lib.errors import InputError
 
 CODE = """
@@ -73,7 +74,8 @@ print("FOUND" + json.dumps(found))
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_two_devices_have_the_losses_of_one(backend, tmp_path):
     environment = os.environ | {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "COLORIZE_RUNS": str(tmp_path)}
-    environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+    # Two devices, and a compiler in a hurry.
+    environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
     done = subprocess.run([sys.executable, "-c", CODE], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.partition("FOUND")[2])
@@ -90,6 +92,18 @@ def test_two_devices_have_the_losses_of_one(backend, tmp_path):
 def test_more_devices_than_there_are():
     with pytest.raises(InputError, match=r"DEVICES is 99, and this machine has .*: take fewer"):
         devices.spread(lambda: None, 99, lambda model: None)
+
+
+def test_the_manifest_names_the_gpus(tmp_path, monkeypatch):
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho Abacus 9000; echo Abacus 9000\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert "gpus" not in runs.hardware()
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["gpu:0", "gpu:1"])
+    assert runs.hardware()["gpus"] == ["Abacus 9000", "Abacus 9000"]
+    program.write_text("#!/bin/sh\nexit 9\n")
+    assert runs.hardware()["gpus"] == []
 
 
 def test_every_notebook_takes_devices_and_the_folder_stays_the_same():
