@@ -5,7 +5,7 @@ from colorize_lib import files, rehearsal
 
 def test_a_notebook_is_rehearsed():
     given = ["SYSTEMS=cnn,polychromify,polychromify_overfit", "EPOCHS=7", "TRAIN_LIMIT=64", "WIDTH=0.1"]
-    found = rehearsal.rehearse("polychromify", given, seconds=300)
+    found = rehearsal.rehearse("polychromify", given, seconds=3000)
     assert found["note"] == ""
     assert [fit["name"] for fit in found["fits"]] == ["cnn", "polychromify", "polychromify_overfit"]
     assert {fit["epochs"] for fit in found["fits"]} == {7}
@@ -17,7 +17,7 @@ def test_a_notebook_is_rehearsed():
 
 def test_data_that_are_not_there_are_counted_by_their_registry_entry():
     options = ["PROFILE=paper", "SYSTEMS=polychromify_v5"]
-    found = rehearsal.rehearse("polychromify", options, seconds=300, measure=False)
+    found = rehearsal.rehearse("polychromify", options, seconds=3000, measure=False)
     assert [(fit["images"], fit["epochs"]) for fit in found["fits"]] == [(100_000, 50)]
 
 
