@@ -227,3 +227,16 @@ def test_what_cannot_be_served_is_one_sentence(capsys):
         serve.serve("turing_test", visitors=0)
     assert __main__.main(["app", "--run", "/nonexistent", "--no-browser"]) == 2
     assert "No trained network lies in /nonexistent" in capsys.readouterr().err
+
+
+def test_a_message_of_the_older_protocol_does_not_fill_the_memory():
+    from jupyter_client.session import json_packer
+    from jupyter_server.services.kernels.connection.base import serialize_binary_message, serialize_msg_to_ws_v1
+    from voila.tornado import kernel_websocket_handler as handler
+
+    serve._bound_headers()
+    message = {"header": {"msg_type": "comm_msg"}, "buffers": [b"pixels"]}
+    assert handler.read_header_from_binary_message(serialize_binary_message(message)) is None
+    parts = [json_packer({"msg_type": "execute_input"}), b"{}", b"{}", b"{}"]
+    current = serialize_msg_to_ws_v1(parts, "iopub")
+    assert handler.read_header_from_binary_message(current) == {"msg_type": "execute_input"}

@@ -84,6 +84,8 @@ def serve(notebook, *, port=PORT, open_to_others=False, visitors=VISITORS, brows
     from traitlets.config import Config
     from voila.app import Voila
 
+    _bound_headers()
+
     def announce():
         if open_to_others:
             print(WARNING.format(port=port).strip(), file=sys.stderr, flush=True)
@@ -117,6 +119,22 @@ def serve(notebook, *, port=PORT, open_to_others=False, visitors=VISITORS, brows
         raise InputError(
             f"Cannot listen on port {port}: it is taken or not allowed; choose another with --port."
         ) from error
+
+
+def _bound_headers():
+    """Let Voilà read no header beyond its message.
+
+    It takes the first eight bytes for a number of offsets, also in a message of the older protocol, which any client may ask for
+    and which begins otherwise: it would count until the machine has no memory left.
+    """
+    from voila.tornado import kernel_websocket_handler as handler
+
+    read = handler.read_header_from_binary_message
+
+    def bounded(message):
+        return read(message) if 8 * (int.from_bytes(message[:8], "little") + 1) <= len(message) else None
+
+    handler.read_header_from_binary_message = bounded
 
 
 def _kernel_manager(visitors):
