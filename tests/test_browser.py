@@ -265,21 +265,38 @@ def test_a_photo_is_uploaded_and_comes_back_in_colour(photo_server, browser, tmp
     screenshot(page, "photos")
 
 
+FAST = (5, 14)  # questions that are answered at once
+
+
 def start(page, form="One picture"):
     page.get_by_label(form).check()
     page.get_by_role("button", name="Start").press("Enter")
 
 
-def answer(page, place, total, button, fast=False):
-    """Answer question `place` after one and a half seconds of the page's clock, or at once."""
+def answer(page, place, total, button):
+    """Answer question `place` after one and a half seconds of the page's clock."""
     page.wait_for_selector(f"h2:has-text('{place} of {total}')")
     page.wait_for_selector(".cz-answers button:enabled")
-    if not fast:
-        page.clock.fast_forward(1500)
+    page.clock.fast_forward(1500)
     if place % 2:
         page.locator(".cz-answers button").nth(button).click()
     else:
         page.keyboard.press(("ArrowLeft", "ArrowRight")[button])
+
+
+def answer_at_once(page, place, button):
+    """Let the page click as soon as question `place` can be answered: in less than a second on a busy machine, too."""
+    page.evaluate(
+        """([place, button]) => {
+            const timer = setInterval(() => {
+                const buttons = document.querySelectorAll('.cz-answers button:enabled');
+                if (!buttons.length || !document.querySelector('.cz-page h2').textContent.includes(` ${place} of`)) return;
+                clearInterval(timer);
+                buttons[button].click();
+            }, 5);
+        }""",
+        [place, button],
+    )
 
 
 def cell(answers):
@@ -299,9 +316,13 @@ def test_twenty_answers_are_in_the_statistics_and_two_people_at_once(turing_serv
     given = [[], []]
     for place in range(1, 21):
         for person, page in enumerate(pages):
-            button, fast = int(generator.integers(2)), place in (5, 11)
+            button, fast = int(generator.integers(2)), place in FAST
             given[person].append((button, fast))
-            answer(page, place, 20, button, fast)
+            if fast:
+                answer_at_once(page, place, button)  # waits for the question that the next line leads to
+                answer(page, place - 1, 20, given[person][-2][0])
+            elif place + 1 not in FAST:
+                answer(page, place, 20, button)
             if (person, place) == (0, 10):
                 page.wait_for_selector("h2:has-text('11 of 20')")
                 assert page.get_attribute(".cz-one img", "alt") == "Picture 11 of 20: real or colorized?"
