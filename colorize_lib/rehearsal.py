@@ -169,7 +169,8 @@ def _stand_ins(fits, measure):
             from colorize_lib import devices
 
             model = devices.spread(make, self.parameters.devices, lambda model: model(train[0][0][:1]))
-            values = sum(math.prod(layer.output.shape[1:]) for layer in model.network.layers)  # tells strides from none
+            # Outputs tell a network with strides from one without; dropout costs nothing.
+            values = sum(math.prod(layer.output.shape[1:]) for layer in model.network.layers if layer.weights)
             kind = type(model).__name__, model.network.count_params(), values, train[0][0].shape, train.batch_size
             first = kind not in rates
             if first:
