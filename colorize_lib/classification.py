@@ -1,23 +1,26 @@
-"""A classifier of gray images, whose features a colorizer starts from.
+"""Classifiers of images, which see what a colorizer's convention makes of them: gray alone, or L and ab.
 
 George 2022, "Model": the backbone of ColorNet is a ResNet-18 "which we trained on grayscale images". It sees what the colorizer
-will see: the convention's network input, without colour. `models.colornet.load_backbone` carries its weights over.
+will see: the convention's network input, without colour. `models.colornet.load_backbone` carries its weights over. The judges of
+`colorize_lib.judges` see colour as well.
 """
 
 import keras
 import numpy as np
+from keras import ops
 
 from colorize_lib import color, models
 from colorize_lib.errors import InputError
 
 
-class GrayClassifier(keras.Model):
-    """RGB (batch, size, size, 3), uint8 → logits (batch, classes), from gray alone.
+class Classifier(keras.Model):
+    """RGB (batch, size, size, 3), uint8 → logits (batch, classes).
 
     `fit` and `evaluate` take batches of (RGB, class numbers): `Batches(split, …, labels=True)`.
 
     Args:
-        network: functional model from the convention's input to logits, such as "resnet18_gray".
+        network: functional model to logits, from one channel, the convention's input, such as "resnet18_gray", or from three, that
+            input and ab, such as "vac_classifier".
         convention: key of `color.CONVENTIONS`.
     """
 
@@ -26,11 +29,13 @@ class GrayClassifier(keras.Model):
         self.network, self._convention = network, color.CONVENTIONS[convention]
 
     def call(self, rgb, training=False):
-        return self.network(self._convention.encode(rgb)[0], training=training)
+        gray, ab = self._convention.encode(rgb)
+        sees_color = self.network.input_shape[-1] > 1
+        return self.network(ops.concatenate([gray, ab], axis=-1) if sees_color else gray, training=training)
 
 
 def compiled(classes, *, name="resnet18_gray", learning_rate=1e-3, **options):
-    """A `GrayClassifier` with Adam and cross-entropy, ready for `fit`; its metric is the accuracy.
+    """A `Classifier` with Adam and cross-entropy, ready for `fit`; its metric is the accuracy.
 
     Args:
         classes: how many.
@@ -38,7 +43,7 @@ def compiled(classes, *, name="resnet18_gray", learning_rate=1e-3, **options):
         learning_rate: number or Keras schedule.
         options: of the builder, and `dtype`.
     """
-    classifier = GrayClassifier(models.build(name, classes=classes, **options), models.entry(name).convention)
+    classifier = Classifier(models.build(name, classes=classes, **options), models.entry(name).convention)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     classifier.compile(optimizer=keras.optimizers.Adam(learning_rate), loss=loss, metrics=["accuracy"])
     return classifier

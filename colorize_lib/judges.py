@@ -11,44 +11,17 @@ Both see what people see: RGB of 8 bits. They take L and ab, scaled by the conve
 detector 0 is real and 1 colorized.
 """
 
-import keras
 import numpy as np
 from keras import ops
 
-from colorize_lib import color, models
+from colorize_lib import classification, color
 from colorize_lib.data import Batches, Split
 from colorize_lib.errors import InputError
 
 
-class Judge(keras.Model):
-    """RGB (batch, size, size, 3), uint8 → logits (batch, classes). `fit` and `evaluate` take batches of (RGB, class numbers).
-
-    Args:
-        network: functional model from L and ab to logits, such as "vac_classifier".
-        convention: key of `color.CONVENTIONS`.
-    """
-
-    def __init__(self, network, convention):
-        super().__init__(name=f"judge_{network.name}", dtype="float32")
-        self.network, self._convention = network, color.CONVENTIONS[convention]
-
-    def call(self, rgb, training=False):
-        return self.network(ops.concatenate(self._convention.encode(rgb), axis=-1), training=training)
-
-
-def compiled(classes, *, name="vac_classifier", learning_rate=1e-3, **options):
-    """A `Judge` with Adam and cross-entropy, ready for `fit`.
-
-    Args:
-        classes: how many.
-        name: registered name of the network.
-        learning_rate: number or Keras schedule.
-        options: of the builder, and `dtype`.
-    """
-    judge = Judge(models.build(name, classes=classes, **options), models.entry(name).convention)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    judge.compile(optimizer=keras.optimizers.Adam(learning_rate), loss=loss, metrics=["accuracy"])
-    return judge
+def compiled(classes, *, name="vac_classifier", **options):
+    """A judge ready for `fit`: `classification.compiled`, by default with a network that sees L and ab."""
+    return classification.compiled(classes, name=name, **options)
 
 
 def colorized(system, split, batch_size=250):
