@@ -22,6 +22,7 @@ from colorize_lib.errors import InputError, reason
 ROOT = Path(__file__).parent.parent
 BEGIN = "<!-- results: made by `make results` -->"
 END = "<!-- end of results -->"
+CLAIMS = "Claims"  # the caption of the table that is in the gallery only
 PAPERS = ("autoencoders", "polychromify", "unet", "resnet-mrf", "vacgan")
 
 
@@ -308,8 +309,15 @@ def _sentence(run):
     device = ", ".join(hardware.get("gpus") or hardware.get("accelerators", ())) or (
         f"{hardware.get('processor', 'unknown processor')}, {hardware.get('cores', '?')} cores"
     )
-    data = " and ".join(dict.fromkeys(found["name"] for found in manifest.get("datasets", {}).values()))
-    parts = [f"{metrics.get('label', 'budgeted')} run on {data or 'unknown data'}"]
+    names = dict.fromkeys(found["name"] for found in manifest.get("datasets", {}).values())
+    own = evaluate.published(manifest["notebook"], "data")
+    stand_in = f", in place of {own}" if names and own not in names else ""
+    parts = [f"{metrics.get('label', 'budgeted')} run on {' and '.join(names) or 'unknown data'}{stand_in}"]
+    size, width = (manifest.get("parameters", {}).get(name) for name in ("size", "width"))
+    if size:
+        parts.append(f"{size}×{size} pixels")
+    if width not in (None, 1):
+        parts.append(f"width {width:g}")
     if metrics.get("training_images"):
         parts.append(f"{metrics['training_images']:,} training images")
     if metrics.get("test_images"):
@@ -424,7 +432,7 @@ def _claims(found):
             verdict = value.get("verdict", "–")
             rows.append([claim, ", ".join(verdict["per_seed"]) if isinstance(verdict, dict) else str(verdict), text])
         if rows:
-            return [Shown("Claims", ["claim", "verdict", "difference, 95 % interval"], rows)]
+            return [Shown(CLAIMS, ["claim", "verdict", "difference, 95 % interval"], rows)]
     return []
 
 
@@ -437,14 +445,17 @@ def _markdown(shown):
     lines = [f"**{shown.title}** ({link}): {shown.sentences[0]}", ""]
     for sentence in shown.sentences[1:]:
         lines += [sentence, ""]
-    for table in shown.tables:
-        header = [f"{table.caption}: {table.header[0]}", *table.header[1:]] if len(shown.tables) > 1 else table.header
+    tables = [table for table in shown.tables if table.caption != CLAIMS]
+    for table in tables:
+        header = [f"{table.caption}: {table.header[0]}", *table.header[1:]] if len(tables) > 1 else table.header
         lines += [f"| {' | '.join(map(_cell, header))} |", f"|{' --- |' * len(header)}"]
         lines += [f"| {' | '.join(map(_cell, row))} |" for row in table.rows]
         lines.append("")
     if shown.differences:
         lines += ["Where the paper's number lies outside our interval:", ""]
         lines += [*(f"- {line}" for line in shown.differences), ""]
+    if len(tables) < len(shown.tables):
+        lines += [f"{len(shown.tables[-1].rows)} claims have a verdict in the [gallery](results/index.html).", ""]
     return lines
 
 
