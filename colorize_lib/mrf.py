@@ -129,8 +129,8 @@ def _split(grid):
 
 def _merge(classes):
     rows = [ops.stack([classes[row, 0], classes[row, 1]], axis=3) for row in (0, 1)]
-    batch, height, width, _, channels = rows[0].shape
-    return ops.reshape(ops.stack(rows, axis=2), (batch, 2 * height, 2 * width, channels))
+    _, height, width, _, channels = rows[0].shape  # the size of a batch may be unknown when this is compiled
+    return ops.reshape(ops.stack(rows, axis=2), (-1, 2 * height, 2 * width, channels))
 
 
 def _neighbour(classes, parity, offset):
