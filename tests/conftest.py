@@ -1,12 +1,15 @@
 """What several test files share: the second backend, and a data home that holds nothing."""
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# What a shell starts in the background ignores Ctrl+C, and so would every process that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -149,7 +149,7 @@ def test_killed_at_random_moments_a_run_ends_as_an_undisturbed_one(trainer, undi
     folder = tmp_path / "tiny" / "killed"
     random = np.random.default_rng([number, len(system)])
     kills, epochs = 0, []
-    while True:
+    for _ in range(20 * KILLS):
         begun, whole = time.monotonic(), not folder.exists()
         trainer.start(system, "killed", tmp_path)
         status = trainer.end(number, random.uniform(0, seconds)) if kills < KILLS else trainer.end()
@@ -164,6 +164,7 @@ def test_killed_at_random_moments_a_run_ends_as_an_undisturbed_one(trainer, undi
         shutil.rmtree(folder)  # it ended before its next kill
         if whole:
             seconds = time.monotonic() - begun  # a machine that was busy before is faster now
+    assert kills == KILLS, "the training does not feel the signal"
     assert set(epochs) == {tiny_training.PROFILES["quick"]["epochs"]}
     earlier = json.loads((folder / "manifest.json").read_text())["earlier"]
     assert len(earlier) <= kills
