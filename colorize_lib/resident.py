@@ -1,7 +1,7 @@
 """Training with the whole split in the accelerator's memory, and many steps in one compiled call: JAX on a GPU or TPU.
 
 These networks are small: fed batch by batch from the host, a fast accelerator waits for Python, not for its own arithmetic. Here
-the host sends row numbers only; batches are gathered, converted to Lab and learned on the device, a twentieth of an epoch a call.
+the host sends row numbers only; batches are gathered, converted to Lab and learned on the device, up to an epoch of them a call.
 Losses, weights and the order of images are those of training batch by batch, except that the last batch of an epoch, where it is
 smaller than the others, is filled up with images of its own, so that one program does for all.
 
@@ -18,7 +18,7 @@ import numpy as np
 from colorize_lib import devices
 from colorize_lib.data import Batches
 
-CALLS = 20  # compiled calls an epoch: what `runs.StepHistory` sees of it
+CALLS = 32  # compiled calls an epoch, at most: how often callbacks see it
 MEMORY_SHARE = 0.5  # of the accelerator's memory, for the images
 
 
@@ -87,8 +87,9 @@ class ResidentModel(keras.Model):
         if not isinstance(batches, Batches) or not _fits(batches) or getattr(self, "devices", 1) > 1:
             return batches
         self._symbolic_build(data_batch=batches[0])  # Keras would look at the row numbers
-        steps = math.ceil(len(batches) / CALLS) if training else len(batches)
-        store = ResidentBatches(batches, steps, fill=training)
+        # In training as many calls as divide the batches evenly: one shape, so that the step is compiled only once.
+        calls = max(n for n in range(1, CALLS + 1) if len(batches) % n == 0) if training else 1
+        store = ResidentBatches(batches, len(batches) // calls, fill=training)
         self._stores = getattr(self, "_stores", {}) | {training: store}
         return store
 
