@@ -100,8 +100,10 @@ def versions():
 
 
 def git_commit():
-    """The checkout's commit, with "+" if files differ from it; None outside a checkout."""
+    """The checkout's commit, with "+" if files differ from it; that of a bundle, from its file COMMIT; None elsewhere."""
     root = Path(__file__).parent.parent
+    if (root / "COMMIT").is_file():
+        return (root / "COMMIT").read_text(encoding="utf-8").strip()
 
     def git(*arguments):
         return subprocess.run(
