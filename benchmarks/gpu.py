@@ -7,7 +7,6 @@ measured, for `EPOCHS` epochs after the one that compiles. Beside it stands the 
 """
 
 import argparse
-import contextlib
 import fcntl
 import gzip
 import json
@@ -19,11 +18,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 EPOCHS = 5
-SIDE_BY_SIDE = 6
+SIDE_BY_SIDE = 11
 PROFILED = ("polychromify", "mixed_bfloat16")
 IMAGES = 100_000  # Tiny ImageNet's training images, which Polychromify is measured with
 POLICIES = ("mixed_bfloat16", "float32")
@@ -157,7 +156,12 @@ def main():
 
     names = arguments.names or sorted(TRAINED, key=lambda name: name != "polychromify")
     jobs = [(name, policy) for policy in POLICIES for name in names]
+    from colorize_lib import runs
+
     results = []
+    found = {"hardware": runs.hardware(), "versions": runs.versions(), "commit": runs.git_commit()}
+    found |= {"matrix_product_flops": matrix_rates(), "networks": results}
+    print({name: f"{rate / 1e12:.0f} TFLOP/s" for name, rate in found["matrix_product_flops"].items()}, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         lock = Path(folder) / "lock"
         lock.touch()
@@ -172,20 +176,19 @@ def main():
             return json.loads(file.read_text())
 
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            for result in pool.map(child, jobs):
+            for job in as_completed([pool.submit(child, job) for job in jobs]):
+                result = job.result()
                 results.append(result)
-                with contextlib.suppress(KeyError):
+                if "error" in result:
+                    print(result["network"], result["policy"], result["error"], flush=True)
+                else:
+                    rate = result["images_per_second"]
                     print(
-                        f"{result['network']:<22}{result['policy']:<16}{result['images_per_second']:>10.0f} images/s",
-                        f"{result['images_per_second'] * result['flops_per_image'] / 1e12:6.1f} TFLOP/s",
+                        f"{result['network']:<22}{result['policy']:<16}{rate:>10.0f} images/s",
+                        f"{rate * result['flops_per_image'] / 1e12:6.1f} TFLOP/s",
                         flush=True,
                     )
-                arguments.file.write_text(json.dumps({"networks": results}, indent=1))
-    from colorize_lib import runs
-
-    found = {"hardware": runs.hardware(), "versions": runs.versions(), "commit": runs.git_commit()}
-    found |= {"matrix_product_flops": matrix_rates(), "networks": results}
-    arguments.file.write_text(json.dumps(found, indent=1))
+                arguments.file.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
