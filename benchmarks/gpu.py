@@ -57,10 +57,10 @@ def measure(name, policy, lock, profile=None):
 
     from benchmarks import networks
 
-    count = -(-IMAGES // 64) if name == "polychromify" else 60
-    batches = networks.batches(name, count)
-    if name == "polychromify":
-        batches.split.images, batches.split.labels = batches.split.images[:IMAGES], batches.split.labels[:IMAGES]
+    whole = name == "polychromify" and profile is None
+    batches = networks.batches(name, -(-IMAGES // 64) if whole else 60)
+    if whole:
+        batches.split = batches.split.take(range(IMAGES))
         batches.set_epoch(0)
     model = networks.model(name, policy)
     model(batches[0][0][:1])
@@ -78,7 +78,9 @@ def measure(name, policy, lock, profile=None):
             if epoch == EPOCHS + 1:
                 import jax
 
-                jax.profiler.start_trace(profile, create_perfetto_trace=True)
+                options = jax.profiler.ProfileOptions()
+                options.python_tracer_level = options.host_tracer_level = 0
+                jax.profiler.start_trace(profile, create_perfetto_trace=True, profiler_options=options)
             batches.set_epoch(epoch)
             self.begun = time.perf_counter()
 
@@ -144,18 +146,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        name, policy, lock = arguments.child
+        name, policy, lock, profiled = arguments.child
         with tempfile.TemporaryDirectory() as folder:
-            found = measure(name, policy, lock, folder if (name, policy) == PROFILED else None)
+            found = measure(name, policy, lock, folder if profiled == "profiled" else None)
         arguments.file.write_text(json.dumps(found))
         return
     from benchmarks.networks import TRAINED
 
     names = arguments.names or sorted(TRAINED, key=lambda name: name != "polychromify")
-    jobs = [(name, policy) for policy in POLICIES for name in names]
+    jobs = [(name, policy, "timed") for policy in POLICIES for name in names]
+    jobs.insert(len(names), (*PROFILED, "profiled"))
     from colorize_lib import runs
 
     results = []
@@ -168,7 +171,7 @@ def main():
 
         def child(job):
             file = Path(folder) / f"{'-'.join(job)}.json"
-            command = [sys.executable, "-m", "benchmarks.gpu", file, "--child", *job, lock]
+            command = [sys.executable, "-m", "benchmarks.gpu", file, "--child", *job[:2], lock, job[2]]
             environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
             done = subprocess.run(command, capture_output=True, text=True, env=environment)
             if done.returncode:
