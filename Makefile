@@ -5,14 +5,14 @@ VENV ?= .venv
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 PY := $(VENV)/bin/python
 # What was written as NAME=VALUE behind `make` goes to the notebook, which checks names and values.
-PARAMETERS = $(filter-out PYTHON=% VENV=% GPU=% BACKEND=% OFFLINE=% RUNS=%,$(MAKEOVERRIDES))
+PARAMETERS = $(filter-out PYTHON=% VENV=% GPU=% BACKEND=% OFFLINE=% RUNS=% ROWS=% PHOTOGRAPHS=%,$(MAKEOVERRIDES))
 # BACKEND=jax leaves TensorFlow out; OFFLINE=FOLDER installs from wheels in a folder.
 REQUIREMENTS = $(if $(filter jax,$(BACKEND)),requirements-jax.txt,requirements.txt)
 CUDA = $(if $(filter jax,$(BACKEND)),jax[cuda12],tensorflow[and-cuda])
 CUDA_PIN = "$(CUDA)==$$($(PY) -c 'import importlib.metadata as m; print(m.version("$(firstword $(subst [, ,$(CUDA)))"))')"
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(if $(OFFLINE),--no-index --find-links $(OFFLINE))
 
-.PHONY: help setup reproduce-all wheelhouse bundle lab app turing-test test test-browser soak coverage audit results collect
+.PHONY: help setup reproduce-all wheelhouse bundle lab app turing-test test test-browser soak coverage bench audit results collect
 .SECONDARY:
 
 help:  ## print this list
@@ -76,6 +76,9 @@ soak: setup  ## what takes too long for `make test`: twenty kills of each kind, 
 
 coverage: setup  ## the share of the code that the tests run, and which lines they do not
 	$(PY) -m pytest --cov=colorize_lib --cov=data_prep --cov-report=term-missing:skip-covered
+
+bench: setup  ## how fast and how large, against whom: fills results/bench.json (ROWS="lab scoring" for some; about 25 minutes)
+	$(PY) -m benchmarks measure $(ROWS) $(addprefix --photographs ,$(PHOTOGRAPHS))
 
 audit: setup  ## known vulnerabilities of the pinned packages; needs the network
 	$(PYTHON) -m venv .venv-audit

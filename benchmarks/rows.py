@@ -1,0 +1,411 @@
+"""The rows of `results/bench.json` that a CPU fills: which contenders take turns, over how much work, towards which goal.
+
+A group measures one or several rows with the same contenders in one go. `Plan` says how long and how large; `TINY` is for tests.
+"""
+
+import importlib.util
+import statistics
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.contenders import NETWORKS
+from benchmarks.report import row
+from benchmarks.worker import Worker, by_turns, enough, median
+from colorize_lib.errors import InputError
+
+# Only the layers' description is wanted of Keras beside PyTorch, not a second library that computes.
+_TORCH = {"KERAS_BACKEND": "numpy"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        seconds: that the slowest contender's single measurement should take, about.
+        repetitions: by turns.
+        networks: of `NETWORKS`, with options that differ from there.
+        scored: images that are scored; `looped`: by the loop image by image.
+        remembered: images whose memory is measured; by the papers' way half of them.
+        quality: options of the contender `quality`, and how many seeds.
+        growth: images at 1×; sides in pixels, at which so many images are trained on that the pixels are as many.
+        photographs: how many; `folder` where they are, None for the bundled ones.
+    """
+
+    seconds: float = 1.5
+    repetitions: int = 5
+    networks: dict = field(default_factory=lambda: {name: {} for name in NETWORKS})
+    width: float = 1.0
+    scored: int = 5000
+    looped: int = 40
+    remembered: int = 100_000
+    quality: dict = field(default_factory=lambda: dict(train=4000, test=1000, epochs=2, width=0.5))
+    seeds: int = 3
+    grown: int = 512
+    sides: tuple = (32, 64, 128, 256)
+    matrix: int = 2048
+    photographs: int = 200
+    folder: Path | None = None
+
+
+TINY = Plan(
+    seconds=0.0,
+    repetitions=1,
+    networks={name: dict(size=64 if name == "yosemite_unet" else 16, batch_size=2) for name in NETWORKS},
+    width=0.05,
+    scored=4,
+    looped=2,
+    remembered=8,
+    quality=dict(train=8, test=4, epochs=1, width=0.05),
+    seeds=1,
+    grown=2,
+    sides=(16, 32),
+    matrix=64,
+    photographs=5,
+)
+
+
+def _seconds(measurements, amount=1):
+    return [found["seconds"] / amount for found in measurements]
+
+
+def training(name, plan):
+    """Training steps of one network: against the papers' way, PyTorch, the bare step, and the machine's matrix product."""
+    options = {**NETWORKS[name], **plan.networks[name], "network": name, "width": plan.width}
+    described = f"{name}, {options['size']}², batches of {options['batch_size']}"
+    with ExitStack() as stack:
+
+        def start(contender, environment=None, **more):
+            return stack.enter_context(Worker(contender, environment, **more))
+
+        workers = {
+            "ours": start("fit", **options, dtype="auto"),
+            "ours_float32": start("fit", **options, dtype="float32"),
+            "bare": start("bare", **options, dtype="auto"),
+            "plain": start("plain_keras", **options),
+        }
+        peaks = {"TensorFlow": start("matrix_product", policy="auto", size=plan.matrix)}
+        torch = importlib.util.find_spec("torch") is not None
+        if torch:
+            workers["torch"] = start("pytorch", _TORCH, **options)
+        steps = enough(workers, plan.seconds)
+        policy = workers["ours"].measure(2)["policy"]
+        if torch:
+            precision = policy.removeprefix("mixed_")
+            peaks["PyTorch"] = start("matrix_product", _TORCH, policy=precision, size=plan.matrix, library="pytorch")
+        products = {peak: enough({peak: worker}, plan.seconds / 5) for peak, worker in peaks.items()}
+        found = by_turns(workers | peaks, dict.fromkeys(workers, steps) | products, plan.repetitions)
+    per_image = steps * options["batch_size"]
+    seconds = {key: _seconds(found[key], per_image) for key in workers}
+    common = dict(unit="seconds per image", steps=steps)
+    plain = "the same layers in plain Keras, float32, `fit` of float32 numpy arrays of Lab made beforehand"
+    rows = {
+        f"training/{name}": row(
+            f"training step under `fit`, {policy}: {described}",
+            plain,
+            goal=1.5 if policy != "float32" else 1.0,
+            ours=seconds["ours"],
+            theirs=seconds["plain"],
+            **common,
+        ),
+        f"training in float32/{name}": row(
+            f"training step under `fit`, float32: {described}",
+            plain,
+            goal=1.0,
+            ours=seconds["ours_float32"],
+            theirs=seconds["plain"],
+            **common,
+        ),
+        f"fit/{name}": row(
+            f"`fit` with a run's callbacks, {policy}: {described}",
+            "the bare compiled training step on one batch in memory",
+            goal=0.95,
+            ours=seconds["ours"],
+            theirs=seconds["bare"],
+            **common,
+        ),
+    }
+    if torch:
+        rows[f"pytorch/{name}"] = row(
+            f"training step under `fit`, {policy}: {described}",
+            f"the same network in PyTorch on a batch in memory, its best: {found['torch'][0]['best']}",
+            goal=1.0,
+            ours=seconds["ours"],
+            theirs=seconds["torch"],
+            **common,
+            first_impressions=found["torch"][0]["first_impressions"],
+        )
+    rates = {peak: found[peak][0]["flops"] / median(found[peak], products[peak]) for peak in peaks}
+    best_rate, flops = max(rates.values()), found["ours"][0]["flops"]
+    used = flops / statistics.median(seconds["ours"])
+    rows[f"utilisation/{name}"] = row(
+        f"share of the machine's best matrix product in {policy.removeprefix('mixed_')} that training reaches: {described}",
+        f"products of {plan.matrix}² matrices, {best_rate / 1e9:.0f} GFLOP/s",
+        unit="seconds per image",
+        ours=seconds["ours"],
+        ratio=used / best_rate,
+        flops_per_image=flops,
+        gflops=round(used / 1e9, 1),
+        matrix_products_gflops={peak: round(rate / 1e9, 1) for peak, rate in rates.items()},
+    )
+    return rows
+
+
+def profile(plan):
+    """Where the time of each network's `fit` goes, and so what bounds it."""
+    rows = {}
+    for name, changes in plan.networks.items():
+        options = {**NETWORKS[name], **changes, "network": name, "width": plan.width}
+        with Worker("profile", **options, dtype="auto") as worker:
+            steps = enough({name: worker}, plan.seconds)
+            found = worker.measure(steps)
+        shares = found["share"]
+        products = sum(share for kind, share in shares.items() if _is_product(kind))
+        rest = [f"{kind} {share:.0%}" for kind, share in shares.items() if not _is_product(kind)][:4]
+        rows[f"profile/{name}"] = row(
+            f"where the threads' time in `fit` goes, by TensorFlow's profiler: {name}, {options['size']}²",
+            None,
+            unit="seconds per image, with the profiler on",
+            ours=[found["seconds"] / steps / options["batch_size"]],
+            note=f"convolutions and matrix products take {products:.0%} of the busy time; of the rest {', '.join(rest)}.",
+            share={kind: round(share, 4) for kind, share in shares.items() if share >= 0.005},
+        )
+    return rows
+
+
+def _is_product(kind):
+    return "Conv" in kind or "MatMul" in kind
+
+
+def lab(plan):
+    """RGB to Lab of a batch of 256 × 64²."""
+    with Worker("lab") as ours, Worker("lab_scikit_image") as theirs:
+        amount = {"ours": enough({"": ours}, plan.seconds / 2), "theirs": enough({"": theirs}, plan.seconds / 2)}
+        found = by_turns({"ours": ours, "theirs": theirs}, amount, 2 * plan.repetitions)
+    return {
+        "lab": row(
+            "RGB to Lab of 256 × 64² uint8 images in a compiled step",
+            "scikit-image's `rgb2lab` of the same array",
+            goal=20,
+            unit="seconds per batch",
+            ours=_seconds(found["ours"], amount["ours"]),
+            theirs=_seconds(found["theirs"], amount["theirs"]),
+        )
+    }
+
+
+def scoring(plan):
+    """Scoring of test images by Polychromify."""
+    with Worker("scoring") as ours, Worker("forward") as forward, Worker("scoring_loop") as loop:
+        workers = {"ours": ours, "forward": forward, "loop": loop}
+        amount = {"ours": plan.scored, "forward": plan.scored, "loop": plan.looped}
+        for name, worker in workers.items():
+            worker.measure(min(amount[name], 250))
+        found = by_turns(workers, amount, plan.repetitions)
+    seconds = {name: _seconds(measurements, amount[name]) for name, measurements in found.items()}
+    what = (
+        f"scoring {plan.scored:,} images of 64² by Polychromify in float32: predictions, PSNR, SSIM, ΔE2000, five more"
+    )
+    common = dict(unit="seconds per image", ours=seconds["ours"])
+    return {
+        "scoring": row(
+            what,
+            f"the papers' loop with `predict`, `lab2rgb`, `tf.image.psnr` and `ssim` image by image, {plan.looped} images",
+            goal=15,
+            theirs=seconds["loop"],
+            **common,
+        ),
+        "scoring/forward": row(
+            what,
+            "the forward pass alone, `predict` in batches; at most 1.5 times as long is a ratio of 0.67",
+            goal=0.667,
+            theirs=seconds["forward"],
+            **common,
+        ),
+    }
+
+
+def preparation(plan):
+    """Preparation of photographs."""
+    from benchmarks.preparation import against_imagemagick
+
+    folder = plan.folder
+    if folder is None:
+        from colorize_lib import files
+
+        folder = files.data_home() / "imagenet-sample-images"
+        if not folder.is_dir():
+            folder = Path(__file__).parent.parent / "data_prep" / "photos"
+    found = against_imagemagick(folder, plan.photographs, plan.repetitions)
+    count = found["photographs"]
+    return {
+        "preparation": row(
+            f"preparing {count} photographs of {Path(folder).name}, whole programs",
+            "paper 000's `find … convert`, one photograph after the other",
+            goal=5,
+            unit="seconds per photograph",
+            ours=[seconds / count for seconds in found["data_prep_seconds"]],
+            theirs=[seconds / count for seconds in found["imagemagick_seconds"]],
+            **{key: found[key] for key in ("imagemagick", "mean_difference", "largest_difference", "decoding_share")},
+        )
+    }
+
+
+def memory(plan):
+    """Peak memory of training on all of Tiny ImageNet."""
+    repetitions = min(3, plan.repetitions)
+    half = plan.remembered // 2
+    ours, theirs = [], []
+    for _ in range(repetitions):  # a new process each time: a peak never falls
+        with Worker("memory") as worker:
+            ours.append(worker.measure(plan.remembered))
+        with Worker("memory_float64") as worker:
+            theirs.append(worker.measure(half))
+    gigabytes = [[found["peak_memory"] / 1e9 for found in measurements] for measurements in (ours, theirs)]
+    common = dict(unit="GB", ours=gigabytes[0], data=ours[0]["data"])
+    what = f"peak memory of an epoch of Polychromify, width 1/16, over {ours[0]['images']:,} images of 64² on disk"
+    return {
+        "memory": row(
+            what,
+            f"the papers' float64 arrays of Lab and `fit`, of {half:,} images only: for all, the ratio is larger",
+            goal=4,
+            theirs=gigabytes[1],
+            note="TensorFlow itself takes a good part of ours; pages of the mapped files count as ours.",
+            **common,
+        ),
+        "memory/3 GB": row(what, "3 GB", goal=1, ratio=3 / statistics.median(gigabytes[0]), **common),
+    }
+
+
+def adversarial(plan):
+    """Adversarial steps."""
+    rows = {}
+    batch_size = 64 if plan.width == 1 else 2
+    for dtype in ("auto", "float32"):
+        options = dict(batch_size=batch_size, dtype=dtype, width=plan.width)
+        with Worker("adversarial", **options) as ours, Worker("keras_gan", **options) as theirs:
+            workers = {"ours": ours, "theirs": theirs}
+            steps = enough(workers, 2 * plan.seconds)
+            found = by_turns(workers, steps, plan.repetitions)
+        described = f"CIFAR-10's size, batches of {batch_size}, {'the CPU’s policy' if dtype == 'auto' else dtype}"
+        rows["adversarial" + ("" if dtype == "auto" else " in float32")] = row(
+            f"step of generator and discriminator, one update each, under `fit`: {described}",
+            "the usual Keras GAN in the same precision: `predict_on_batch` and three `train_on_batch`, Lab made beforehand",
+            goal=1.2,
+            unit="seconds per image",
+            ours=_seconds(found["ours"], steps * batch_size),
+            theirs=_seconds(found["theirs"], steps * batch_size),
+        )
+    return rows
+
+
+def quality(plan):
+    """Whether bfloat16 costs quality."""
+    with (
+        Worker("quality", dtype="mixed_bfloat16", **plan.quality) as half,
+        Worker("quality", dtype="float32", **plan.quality) as full,
+    ):
+        pairs = [(half.measure(seed), full.measure(seed)) for seed in range(plan.seeds)]
+    psnr = [[found["psnr"] for found in side] for side in zip(*pairs, strict=True)]
+    differences = [a - b for a, b in zip(*psnr, strict=True)]
+    mean = statistics.mean(differences)
+    large = max(map(abs, differences))
+    settings = plan.quality
+    found = row(
+        f"test PSNR of Polychromify, width {settings['width']:g}, after {settings['epochs']} epochs of {settings['train']:,} "
+        f"images of {pairs[0][0]['data']} in mixed_bfloat16, {settings['test']:,} test images",
+        "float32 with the same seed and budget; the goal is a difference of at most 0.1 dB for each seed",
+        unit="dB, one a seed",
+        ours=psnr[0],
+        theirs=psnr[1],
+        ratio=1.0,
+        note=f"differences {', '.join(f'{value:+.3f}' for value in differences)} dB, mean {mean:+.3f}.",
+        differences=[round(value, 4) for value in differences],
+    )
+    return {"quality of bfloat16": found | {"ratio": None, "goal": None, "met": bool(large <= 0.1)}}
+
+
+def growth(plan):
+    """Time and memory with more images, and with larger ones."""
+    batch_size = 32 if plan.width == 1 else 2
+    options = dict(network="polychromify", batch_size=batch_size, loss="mse", dtype="auto", width=plan.width / 4)
+    rows, series = {}, {}
+    for factor in (1, 4, 16):
+        with Worker("fit", size=64 if plan.width == 1 else 16, **options) as worker:
+            steps = factor * max(1, plan.grown // batch_size)
+            worker.measure(2)
+            found = [
+                worker.measure(steps) for _ in range(plan.repetitions if factor < 16 else min(3, plan.repetitions))
+            ]
+            series[factor] = _grown(found, steps * batch_size)
+    rows["growth/images"] = _growth_row(
+        "an epoch with 1, 4 and 16 times the images, in memory: polychromify, width 1/4", series, "images", 16
+    )
+    series = {}
+    for side in plan.sides:
+        with Worker("fit", size=side, **options) as worker:
+            steps = max(2, plan.grown * plan.sides[0] ** 2 // side**2 * 4 // batch_size)
+            worker.measure(2)
+            found = [worker.measure(steps) for _ in range(plan.repetitions)]
+            series[side] = _grown(found, steps * batch_size)
+    area = (plan.sides[-1] / plan.sides[0]) ** 2
+    rows["growth/pixels"] = _growth_row(
+        f"an image at {', '.join(f'{side}²' for side in plan.sides)}: polychromify, width 1/4",
+        series,
+        "sides",
+        area,
+        each=True,
+    )
+    return rows
+
+
+def _grown(found, images):
+    return {
+        "images": images,
+        "seconds": [measurement["seconds"] for measurement in found],
+        "peak_memory_gb": round(max(measurement["peak_memory"] for measurement in found) / 1e9, 3),
+    }
+
+
+def _growth_row(what, series, of, factor, each=False):
+    seconds = []
+    for part in (series[min(series)], series[max(series)]):
+        seconds.append([value / (part["images"] if each else 1) for value in part["seconds"]])
+    first, last = map(statistics.median, seconds)
+    return row(
+        what,
+        f"linear growth: the smallest's median times {factor:g}; 1 is linear, below 1 slower than linear",
+        goal=0.9,
+        unit="seconds",
+        ours=seconds[1],
+        theirs=[factor * value for value in seconds[0]],
+        ratio=factor * first / last,
+        **{of: {str(key): part for key, part in series.items()}},
+    )
+
+
+GROUPS = {
+    **{f"training/{name}": lambda plan, name=name: training(name, plan) for name in NETWORKS},
+    "profile": profile,
+    "lab": lab,
+    "scoring": scoring,
+    "preparation": preparation,
+    "memory": memory,
+    "adversarial": adversarial,
+    "quality": quality,
+    "growth": growth,
+}
+
+
+def chosen(names):
+    """Groups by name, or by what stands before the slash; all without names. Raises InputError for an unknown name."""
+    groups = []
+    for name in names or GROUPS:
+        found = [group for group in GROUPS if name in (group, group.split("/")[0])]
+        if not found:
+            raise InputError(
+                f"There are no rows {name!r}: ROWS takes {', '.join(GROUPS)}, or training for all of its kind."
+            )
+        groups += found
+    return list(dict.fromkeys(groups))

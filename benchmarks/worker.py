@@ -1,0 +1,137 @@
+"""Contenders: processes that do a given amount of work whenever they are asked, and how they take turns.
+
+    python -m benchmarks.worker CONTENDER OPTIONS     (JSON; started by `Worker`)
+
+A contender is a function of `benchmarks.contenders` that takes options, sets everything up, and returns a function `prepare` of
+an amount of work, which returns a function without arguments that does that work: only the last one is timed. What it returns,
+a dictionary or None, comes with the measurement.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from colorize_lib.errors import InputError
+
+
+class Worker:
+    """The process of one contender, to be used in a `with`.
+
+    Args:
+        contender: name of a function of `benchmarks.contenders`.
+        environment: what its environment has beside ours, such as KERAS_BACKEND.
+        options: the function's arguments.
+    """
+
+    def __init__(self, contender, environment=None, **options):
+        self.name = contender
+        self._ready = False
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 – closed at the end of the `with`
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", contender, json.dumps(options)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=os.environ | (environment or {}),
+        )
+
+    def wait(self):
+        """Wait until it is set up: several workers that are made one after the other start at the same time."""
+        if not self._ready:
+            self._answer()
+            self._ready = True
+
+    def measure(self, amount):
+        """Do `amount` of work once: {"seconds", "peak_memory" of the process so far in bytes, …}."""
+        self.wait()
+        with contextlib.suppress(BrokenPipeError):  # it has failed, and the answer says why
+            print(amount, file=self._process.stdin, flush=True)
+        return self._answer()
+
+    def _answer(self):
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.wait()
+            self._ready = True
+            self._errors.seek(0)
+            raise InputError(f"The contender {self.name} failed: {self._errors.read()[-2000:].strip()}")
+        return json.loads(line)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        if not self._ready:
+            self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
+        self._errors.close()
+
+
+def by_turns(workers, amount, repetitions):
+    """{name: [a measurement each time]} of `Worker`s that do `amount` of work, each once, then each once again, and so on.
+
+    Args:
+        workers: {name: Worker}.
+        amount: of work, the same for all, or {name: amount}.
+        repetitions: how often.
+    """
+    found = {name: [] for name in workers}
+    for _ in range(repetitions):
+        for name, worker in workers.items():
+            found[name].append(worker.measure(amount[name] if isinstance(amount, dict) else amount))
+    return found
+
+
+def enough(workers, seconds, least=2):
+    """Amount of work that keeps the slowest of the workers busy for about `seconds`, after a first run that warms them up."""
+    for worker in workers.values():
+        worker.wait()
+    slowest = 0.0
+    for worker in workers.values():
+        worker.measure(least)
+        slowest = max(slowest, worker.measure(least)["seconds"] / least)
+    return max(least, round(seconds / slowest))
+
+
+def median(measurements, amount=1):
+    """Median of their seconds for one unit of work."""
+    return statistics.median(found["seconds"] for found in measurements) / amount
+
+
+def main():
+    contender, options = sys.argv[1:]
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+    prepare = getattr(importlib.import_module("benchmarks.contenders"), contender)(**json.loads(options))
+    print("{}", file=answers, flush=True)
+    for line in sys.stdin:
+        run = prepare(int(line))
+        begun = time.perf_counter()
+        found = run()
+        seconds = time.perf_counter() - begun
+        print(json.dumps({"seconds": seconds, "peak_memory": _peak_memory()} | (found or {})), file=answers, flush=True)
+
+
+def _peak_memory():
+    """Bytes that this process had in memory at most. (What `getrusage` says contains the process that started it.)"""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+
+
+if __name__ == "__main__":
+    main()
