@@ -11,4 +11,6 @@ single measurement is kept. Goals are issue 10's; one that is missed is printed 
     rows            the rows: which contenders, how much work, which goal
     report          the file, its form, the table, the comparison of two files
     preparation     photographs against ImageMagick
+    gpu             training on one GPU, with JAX; by itself: KERAS_BACKEND=jax python -m benchmarks.gpu
+    networks        the networks at the papers' sizes, and the arithmetic of a training step
 """

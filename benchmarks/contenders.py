@@ -3,7 +3,6 @@
 Throughput does not depend on what the images show, so that most contenders work on generated ones.
 """
 
-import math
 import os
 import tempfile
 import time
@@ -46,6 +45,7 @@ def _colorizer(network, size, width, loss, dtype):
 
 def fit(network, size, batch_size, loss, dtype, width=1.0):
     """This library: `fit` of uint8 RGB, with a run's callbacks but for what they write at an epoch's end. Unit: a step."""
+    from benchmarks import networks
     from colorize_lib import runs
     from colorize_lib.data import Batches
     from colorize_lib.progress import Progress
@@ -68,7 +68,7 @@ def fit(network, size, batch_size, loss, dtype, width=1.0):
 
         def run():
             model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=callbacks)
-            return {"policy": model.network.dtype_policy.name, "flops": training_flops(model.network)}
+            return {"policy": model.network.dtype_policy.name, "flops": networks.training_flops(model)}
 
         return run
 
@@ -167,22 +167,6 @@ def pytorch(network, size, batch_size, loss, width=1.0):
         return timed
 
     return prepare
-
-
-def training_flops(network):
-    """Floating-point operations of one training step for one image: products and sums of convolutions and dense layers.
-
-    Forward, gradient of the weights and, but for layers that see the input, gradient of what comes in: each as many.
-    """
-    total = 0
-    for layer in network.layers:
-        name = type(layer).__name__
-        if name not in ("Conv2D", "Conv2DTranspose", "Dense"):
-            continue
-        positions = math.prod((layer.input if name == "Conv2DTranspose" else layer.output).shape[1:-1])
-        sees_input = layer.input.shape[-1] == 1
-        total += 2 * positions * math.prod(layer.kernel.shape) * (2 if sees_input else 3)
-    return total
 
 
 def matrix_product(policy, size=2048, library="tensorflow"):

@@ -1,6 +1,6 @@
 """Training throughput of the papers' networks on one GPU, through `fit` on JAX with the images in its memory.
 
-    KERAS_BACKEND=jax python -m benchmarks.gpu FILE.json [NAME …]
+    KERAS_BACKEND=jax python -m benchmarks.gpu [NAME …]
 
 Every network is trained in a process of its own on random images; processes compile side by side, but only one at a time is
 measured, for `EPOCHS` epochs after the one that compiles. Beside it stands the card's own rate: its best matrix product.
@@ -21,14 +21,18 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+from benchmarks import report
+from benchmarks.report import row
+
 EPOCHS = 5
+MATRIX = 8192  # its side
 SIDE_BY_SIDE = 11
 PROFILED = ("polychromify", "mixed_bfloat16")
 IMAGES = 100_000  # Tiny ImageNet's training images, which Polychromify is measured with
 POLICIES = ("mixed_bfloat16", "float32")
 
 
-def matrix_rates(size=8192, repeats=20):
+def matrix_rates(size=MATRIX, repeats=20):
     """FLOP/s of a square matrix product: bfloat16, float32 through TF32 units, float32 proper; medians."""
     import jax
 
@@ -141,57 +145,97 @@ def kernels(folder, count=15):
     return {"span_seconds": span / 1e6, "busy_share": round(sum(total.values()) / span, 4), "kernels": longest}
 
 
+def rows(found, rates):
+    """Rows of `report` from what `measure` found of one network, and the card's `matrix_rates`."""
+    name, policy = found["network"], found["policy"].removeprefix("mixed_")
+    described = f"{name}, {found['side']}², batches of {found['batch_size']}, {policy}"
+    per_image = [seconds / found["images"] for seconds in found["seconds"]]
+    best = rates["bfloat16" if policy == "bfloat16" else "tf32"]
+    reached = found["flops_per_image"] / statistics.median(per_image)
+    details = {key: found[key] for key in ("images", "calls_an_epoch", "first_epoch_seconds") if key in found}
+    results = {
+        f"utilisation in {policy}/{name}": row(
+            f"share of the card's best matrix product that training on JAX reaches: {described}",
+            f"products of {MATRIX}² matrices, {best / 1e12:.0f} TFLOP/s",
+            unit="seconds per image",
+            ours=per_image,
+            ratio=reached / best,
+            flops_per_image=found["flops_per_image"],
+            tflops=round(reached / 1e12, 1),
+            images_per_second=round(1 / statistics.median(per_image)),
+            **details,
+        )
+    }
+    if name == "polychromify" and found["images"] == IMAGES:
+        results[f"25 epochs in {policy}"] = row(
+            f"training steps of Polychromify's 25 epochs of 100,000 images, {policy}",
+            "60 seconds; the paper took 42 minutes",
+            goal=1.0,
+            unit="seconds for 25 epochs, of each epoch's",
+            ours=[25 * seconds for seconds in found["seconds"]],
+            theirs=[60.0],
+        )
+    if "profile" in found:
+        results = {
+            f"profile/{name}": row(
+                f"where the card's time goes, by JAX' profiler: {described}",
+                None,
+                unit="seconds per image",
+                ours=per_image,
+                note=f"kernels run {found['profile']['busy_share']:.0%} of the time",
+                **found["profile"],
+            )
+        }
+    return results
+
+
 def main():
-    """Measure all networks, or those named, and write the file."""
+    """Measure all networks, or those named, and put their rows into results/bench.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path)
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--file", type=Path, default=report.PATH, help="default results/bench.json")
+    parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        name, policy, lock, profiled = arguments.child
+        name, policy, profiled, lock, output = arguments.child
         with tempfile.TemporaryDirectory() as folder:
             found = measure(name, policy, lock, folder if profiled == "profiled" else None)
-        arguments.file.write_text(json.dumps(found))
+        Path(output).write_text(json.dumps(found))
         return
     from benchmarks.networks import TRAINED
+    from colorize_lib import runs
 
+    machine = runs.hardware(), runs.versions(), runs.git_commit()
+    if not machine[0]["accelerators"] or machine[1]["backend"] != "jax":
+        sys.exit(
+            "error: there is no GPU, or not JAX: set KERAS_BACKEND=jax on a machine with one; `make bench` is for CPUs."
+        )
     names = arguments.names or sorted(TRAINED, key=lambda name: name != "polychromify")
     jobs = [(name, policy, "timed") for policy in POLICIES for name in names]
     jobs.insert(len(names), (*PROFILED, "profiled"))
-    from colorize_lib import runs
-
-    results = []
-    found = {"hardware": runs.hardware(), "versions": runs.versions(), "commit": runs.git_commit()}
-    found |= {"matrix_product_flops": matrix_rates(), "networks": results}
-    print({name: f"{rate / 1e12:.0f} TFLOP/s" for name, rate in found["matrix_product_flops"].items()}, flush=True)
+    rates = matrix_rates()
+    print({name: f"{rate / 1e12:.0f} TFLOP/s" for name, rate in rates.items()}, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         lock = Path(folder) / "lock"
         lock.touch()
 
         def child(job):
-            file = Path(folder) / f"{'-'.join(job)}.json"
-            command = [sys.executable, "-m", "benchmarks.gpu", file, "--child", *job[:2], lock, job[2]]
+            output = Path(folder) / f"{'-'.join(job)}.json"
+            command = [sys.executable, "-m", "benchmarks.gpu", "--child", *job, lock, output]
             environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
             done = subprocess.run(command, capture_output=True, text=True, env=environment)
-            if done.returncode:
-                return {"network": job[0], "policy": job[1], "error": done.stderr[-1500:]}
-            return json.loads(file.read_text())
+            return job, json.loads(output.read_text()) if done.returncode == 0 else done.stderr[-1500:]
 
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            for job in as_completed([pool.submit(child, job) for job in jobs]):
-                result = job.result()
-                results.append(result)
-                if "error" in result:
-                    print(result["network"], result["policy"], result["error"], flush=True)
-                else:
-                    rate = result["images_per_second"]
-                    print(
-                        f"{result['network']:<22}{result['policy']:<16}{rate:>10.0f} images/s",
-                        f"{rate * result['flops_per_image'] / 1e12:6.1f} TFLOP/s",
-                        flush=True,
-                    )
-                arguments.file.write_text(json.dumps(found, indent=1))
+            for done in as_completed([pool.submit(child, job) for job in jobs]):
+                job, found = done.result()
+                if isinstance(found, str):
+                    print(*job, found, flush=True)
+                    continue
+                new = rows(found, rates)
+                report.write(new, *machine, arguments.file)
+                for key, made in new.items():
+                    print(f"{key}: {made['ratio']} {made['note'] or made['details']}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""The papers' main networks as they are trained: size, batch and loss of the papers, and how much arithmetic a step is."""
+"""The networks at the papers' sizes and batches, for a GPU, and how much arithmetic a training step is."""
+
+import math
 
 import keras
 import numpy as np
@@ -49,31 +51,36 @@ def batches(name, count, batch_size=None, side=None):
 
 
 def training_flops(colorizer):
-    """Floating-point operations of one image in one training step: those of convolutions and dense layers, 2 a multiplication.
+    """Floating-point operations of one image in one training step, of convolutions and dense layers.
 
-    Backwards they take twice as many as forwards: one product for the gradient of the input, one for that of the weights.
+    Forwards, gradient of the weights and, but for layers that see the input, gradient of what comes in: each as many.
     """
-    network = forward_flops(colorizer.network)
+    network = trained_flops(colorizer.network)
     if not isinstance(colorizer, adversarial.AdversarialColorizer):
-        return 3 * network
-    discriminator, updates = forward_flops(colorizer.discriminator), colorizer.generator_updates
-    # D: G forwards, D on true and colorized images; G: itself and, for its gradient, D's inputs.
-    total = network + 2 * 3 * discriminator + updates * (3 * network + 2 * discriminator)
-    if colorizer.classifier is not None:
-        classifier = forward_flops(colorizer.classifier)
-        total += network + 2 * 3 * classifier + updates * (classifier + 2 * classifier)
+        return network
+    generated, updates = forward_flops(colorizer.network), colorizer.generator_updates
+    # D learns from true and colorized images; G learns through D.
+    total = generated + 2 * trained_flops(colorizer.discriminator)
+    total += updates * (network + 2 * forward_flops(colorizer.discriminator))
+    if colorizer.classifier is not None:  # G's loss also holds the classes of the true images, without a gradient
+        total += generated + 2 * trained_flops(colorizer.classifier)
+        total += updates * (1 + 2) * forward_flops(colorizer.classifier)
     return total
 
 
 def forward_flops(network):
-    """The same of one image forwards."""
-    total = 0
-    for layer in network._flatten_layers(include_self=False):
-        if isinstance(layer, keras.layers.Conv2DTranspose):
-            positions = np.prod(layer.input.shape[1:3])
-        elif isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
-            positions = np.prod(layer.output.shape[1:-1])
-        else:
-            continue
-        total += 2 * positions * np.prod(layer.kernel.shape)
-    return int(total)
+    """Those of one image forwards: 2 a multiplication."""
+    return sum(_flops(layer) for layer in network._flatten_layers(include_self=False))
+
+
+def trained_flops(network):
+    """Those of one image when a network learns."""
+    layers = list(network._flatten_layers(include_self=False))
+    return sum((2 if layer.input is network.inputs[0] else 3) * _flops(layer) for layer in layers if _flops(layer))
+
+
+def _flops(layer):
+    if not isinstance(layer, keras.layers.Conv2D | keras.layers.Conv2DTranspose | keras.layers.Dense):
+        return 0
+    place = layer.input if isinstance(layer, keras.layers.Conv2DTranspose) else layer.output
+    return 2 * math.prod(place.shape[1:-1]) * math.prod(layer.kernel.shape)

@@ -156,6 +156,8 @@ _KINDS = {
     "pytorch": "training step, against PyTorch's best of float32 and bfloat16, channels first and last",
     "fit": "`fit`, against the bare compiled step on one batch in memory",
     "utilisation": "share of the machine's best matrix product in that precision",
+    "utilisation in bfloat16": "training on JAX: share of the card's best matrix product in bfloat16",
+    "utilisation in float32": "the same in float32, with TF32 products",
 }
 
 
@@ -170,8 +172,14 @@ def markdown(content):
         if networks:
             lines += [f"| ratio (goal; **missed**) | {' | '.join(networks)} |", f"|{' --- |' * (1 + len(networks))}"]
             for kind, keys in kinds.items():
+                if not keys:
+                    continue
                 cells = [_cell(rows.pop(keys[network])) if network in keys else "–" for network in networks]
                 lines.append(f"| {_KINDS[kind]} | {' | '.join(cells)} |")
+                rates = [machine["rows"].get(keys.get(network), {}).get("details", {}) for network in networks]
+                if any("images_per_second" in each for each in rates):
+                    cells = [f"{each['images_per_second']:,}" if each else "–" for each in rates]
+                    lines.append(f"| images a second | {' | '.join(cells)} |")
             lines.append("")
         shown = {key: found for key, found in rows.items() if found["ratio"] is not None or found["met"] is not None}
         if shown:

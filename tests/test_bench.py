@@ -80,7 +80,7 @@ def test_flops_are_counted_by_hand():
     inputs = keras.Input((8, 8, 1))
     x = layers.Conv2D(4, 3, 2, "same")(inputs)  # 4 × 4 positions, no gradient of the input
     network = keras.Model(inputs, layers.Conv2DTranspose(2, 4, 2, "same")(x))  # 4 × 4 positions seen
-    assert contenders.training_flops(network) == 2 * 2 * 16 * 9 * 4 + 3 * 2 * 16 * 16 * 4 * 2
+    assert networks.trained_flops(network) == 2 * 2 * 16 * 9 * 4 + 3 * 2 * 16 * 16 * 4 * 2
 
 
 @pytest.mark.parametrize("name", NETWORKS)
