@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from benchmarks import __main__, contenders, report, rows, worker
+from benchmarks import __main__, contenders, networks, report, rows, worker
 from benchmarks.contenders import NETWORKS
 from colorize_lib import models
 from colorize_lib.errors import InputError
