@@ -19,7 +19,7 @@ from colorize_lib import devices
 from colorize_lib.data import Batches
 
 CALLS = 32  # compiled calls an epoch, at most: how often callbacks see it
-MEMORY_SHARE = 0.5  # of the accelerator's memory, for the images
+MEMORY_SHARE = 0.4  # of the accelerator's memory, at most, for one split's images and labels
 
 
 class ResidentBatches(keras.utils.PyDataset):
@@ -37,7 +37,7 @@ class ResidentBatches(keras.utils.PyDataset):
         super().__init__()
         self.batches = batches
         self.images = jax.device_put(batches.split.images[:])
-        self.labels = jax.device_put(batches.split.labels) if batches.labels else None
+        self.labels = jax.device_put(batches.split.labels[:]) if batches.labels else None
         multiple = batches.batch_size if fill and len(batches) > 1 else 1
         whole = len(batches) if multiple > 1 else len(batches.split) // batches.batch_size
         self._multiple = multiple
@@ -119,7 +119,8 @@ def _fits(batches):
     if device.platform == "cpu":
         return False
     limit = (device.memory_stats() or {}).get("bytes_limit", 0)
-    return math.prod(batches.split.images.shape) < MEMORY_SHARE * limit
+    parts = [batches.split.images] + [batches.split.labels] * batches.labels
+    return sum(math.prod(part.shape) * part[:1].dtype.itemsize for part in parts) < MEMORY_SHARE * limit
 
 
 def _in_one_call(step, store):
