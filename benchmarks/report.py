@@ -119,9 +119,10 @@ def load_average():
 
 def verdict(found):
     """What the table says of a row's goal."""
-    if found["goal"] is None:
+    if found["met"] is None:
         return "–"
-    return f"≥ {found['goal']:g}: {'met' if found['met'] else 'missed'}"
+    goal = "" if found["goal"] is None else f"≥ {found['goal']:g}: "
+    return goal + ("met" if found["met"] else "missed")
 
 
 def text(content):
