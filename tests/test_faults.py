@@ -3,6 +3,7 @@
 `COLORIZE_SOAK=1` (`make soak`) kills every training twenty times with each signal instead of three times.
 """
 
+import contextlib
 import csv
 import json
 import os
@@ -141,6 +142,12 @@ def assert_same(folder, expected, tolerance=1e-6):
             assert json.loads(values) == pytest.approx(json.loads(other[name]), rel=1e-6)
 
 
+def _finished_epochs(folder):
+    with contextlib.suppress(FileNotFoundError), np.load(folder / "state.npz") as state:
+        return len(json.loads(str(state["history"])))
+    return 0
+
+
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_killed_at_random_moments_a_run_ends_as_an_undisturbed_one(trainer, undisturbed, tmp_path, system, number):
@@ -148,7 +155,7 @@ def test_killed_at_random_moments_a_run_ends_as_an_undisturbed_one(trainer, undi
     expected, seconds = undisturbed(system)
     folder = tmp_path / "tiny" / "killed"
     random = np.random.default_rng([number, len(system)])
-    kills, epochs = 0, []
+    kills, epochs, hit = 0, [], []
     for _ in range(20 * KILLS):
         begun, whole = time.monotonic(), not folder.exists()
         trainer.start(system, "killed", tmp_path)
@@ -156,6 +163,7 @@ def test_killed_at_random_moments_a_run_ends_as_an_undisturbed_one(trainer, undi
         if status:
             assert status in (-number, 128 + number), trainer.error()
             kills += 1
+            hit.append(_finished_epochs(folder / system))
             continue
         epochs.append(len(contents(folder)[f"{system}/history.csv"]))
         assert_same(folder, expected)
@@ -164,6 +172,7 @@ def test_killed_at_random_moments_a_run_ends_as_an_undisturbed_one(trainer, undi
         shutil.rmtree(folder)  # it ended before its next kill
         if whole:
             seconds = time.monotonic() - begun  # a machine that was busy before is faster now
+    print(f"{system} {number.name}: killed after so many finished epochs:", *hit)
     assert kills == KILLS, "the training does not feel the signal"
     assert set(epochs) == {tiny_training.PROFILES["quick"]["epochs"]}
     earlier = json.loads((folder / "manifest.json").read_text())["earlier"]
