@@ -110,6 +110,12 @@ def bundle(datasets, output, wheels, part=None):
         with _Parts(output / "colorize.tar", part) as stream, tarfile.open(fileobj=stream, mode="w|") as archive:
             for path, name in sources:
                 archive.add(path, f"{FOLDER}/{name}", recursive=False, filter=_anonymous)
+            commit = tarfile.TarInfo(f"{FOLDER}/COMMIT")  # for the manifests of the other machine, which has no git
+            text = (
+                f"{_git('rev-parse', 'HEAD').strip()}{'+' if _git('status', '--porcelain', '-uno') else ''}\n".encode()
+            )
+            commit.size = len(text)
+            archive.addfile(commit, io.BytesIO(text))
     files.write_text(output / "SHA256SUMS", "".join(f"{found}  {name}\n" for name, found in stream.hashes.items()))
     return [output / name for name in stream.hashes]
 
@@ -142,11 +148,14 @@ def _anonymous(entry):
 
 def _code():
     """The files of the checkout that git knows, as they are now."""
+    return [ROOT / name for name in _git("ls-files", "-z").split("\0") if name and (ROOT / name).is_file()]
+
+
+def _git(*arguments):
     try:
-        done = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], capture_output=True, text=True, check=True)
+        return subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise InputError("The code is bundled from a checkout of git, and this is none.") from error
-    return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
 def _prepared(home, name):

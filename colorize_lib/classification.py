@@ -9,11 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from colorize_lib import color, models
+from colorize_lib import color, models, resident
 from colorize_lib.errors import InputError
 
 
-class Classifier(keras.Model):
+class Classifier(resident.ResidentModel):
     """RGB (batch, size, size, 3), uint8 → logits (batch, classes).
 
     `fit` and `evaluate` take batches of (RGB, class numbers): `Batches(split, …, labels=True)`.

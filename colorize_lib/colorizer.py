@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from colorize_lib import color, devices, files, models
+from colorize_lib import color, files, models, resident
 from colorize_lib.decode import decode, upright
 from colorize_lib.errors import InputError, reason
 
@@ -24,7 +24,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 STRIP_PIXELS = 1 << 18
 
 
-class Colorizer(keras.Model):
+class Colorizer(resident.ResidentModel):
     """Trains and applies a network that predicts colour from gray.
 
     `fit`, `evaluate` and `predict` take batches of RGB (batch, size, size, 3), uint8; losses and metrics given to `compile` see
@@ -57,14 +57,6 @@ class Colorizer(keras.Model):
         if self.channels is not None:
             target = ops.take(target, self.channels, axis=-1)
         return {"prediction": self.network(inputs, training=training), "target": target}
-
-    def fit(self, x=None, *arguments, validation_data=None, **named):
-        with devices.sharing(self, x, validation_data):
-            return super().fit(x, *arguments, validation_data=validation_data, **named)
-
-    def evaluate(self, x=None, *arguments, **named):
-        with devices.sharing(self, x):
-            return super().evaluate(x, *arguments, **named)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return super().compute_loss(x, y_pred["target"], y_pred["prediction"], sample_weight, training)

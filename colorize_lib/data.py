@@ -43,10 +43,13 @@ class Batches(keras.utils.PyDataset):
     def __len__(self):
         return -(-len(self.split) // self.batch_size)
 
-    def __getitem__(self, index):
+    def rows(self, index, multiple=1):
+        """Row numbers of batch `index`, repeated from the first one on until `multiple` divides their number."""
         rows = np.sort(self._order[index * self.batch_size : (index + 1) * self.batch_size])
-        if len(rows) % self.multiple:
-            rows = np.resize(rows, len(rows) + self.multiple - len(rows) % self.multiple)
+        return np.resize(rows, len(rows) + -len(rows) % multiple)
+
+    def __getitem__(self, index):
+        rows = self.rows(index, self.multiple)
         images = self.split.images[rows]
         if self.transform is not None:
             images = self.transform(images, np.random.default_rng([self.seed or 0, self.epoch, index]))

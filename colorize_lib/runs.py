@@ -40,8 +40,10 @@ from colorize_lib.colorizer import describe, load_weights
 from colorize_lib.errors import InputError, is_out_of_memory, reason
 from colorize_lib.files import run_root
 from colorize_lib.progress import Progress
+from colorize_lib.resident import ResidentModel
 
 FORMAT = 1
+SAVING_SHARE = 0.1  # of the time, at most, goes into writing what a killed run needs
 _PROCESS = ("started", "finished", "wall_seconds", "git_commit", "versions", "hardware")
 # What other code takes from a manifest, with its types.
 _MANIFEST = dict.fromkeys(("notebook", "label", "command", "started"), str)
@@ -100,8 +102,10 @@ def versions():
 
 
 def git_commit():
-    """The checkout's commit, with "+" if files differ from it; None outside a checkout."""
+    """The checkout's commit, with "+" if files differ from it; that of a bundle, from its file COMMIT; None elsewhere."""
     root = Path(__file__).parent.parent
+    if (root / "COMMIT").is_file():
+        return (root / "COMMIT").read_text(encoding="utf-8").strip()
 
     def git(*arguments):
         return subprocess.run(
@@ -337,13 +341,23 @@ def _interrupts():
 
 
 class _Checkpoint(keras.callbacks.Callback):
-    """Keeps history, best and last weights, and the full state, once an epoch and atomically; restores them when made."""
+    """Keeps history, best and last weights, and the full state, atomically; restores them when made.
+
+    All are written at the end of an epoch, unless that would take more than a tenth of the time since they were written last: on
+    a fast accelerator epochs can be shorter than writing a large network.
+    """
 
     def __init__(self, folder, model, train, monitor):
         super().__init__()
         self.folder, self.train_batches, self.monitor = folder, train, monitor
         self.history, self.epoch = [], 0
         self._variables = _state_variables(model)
+        self._written, self._cost, self._kept = (
+            0.0,
+            0.0,
+            0,
+        )  # when all was last written, how long that took, after which epoch
+        self._best = None  # weights of the best epoch, where they are better than those on disk
         self._restore()
 
     def _restore(self):
@@ -370,7 +384,7 @@ class _Checkpoint(keras.callbacks.Callback):
                     f"{value.shape} in the file; delete the folder {self.folder} to train this system anew."
                 )
             variable.assign(value)
-        self.epoch = len(self.history)
+        self.epoch = self._kept = len(self.history)
         self._write_history()  # a kill between the state and the history leaves the latter one epoch behind
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -384,7 +398,7 @@ class _Checkpoint(keras.callbacks.Callback):
         """Stop before anything is saved when a loss is not finite, be it of training, of validation, or of one of several."""
         for name, value in logs.items():
             if name.endswith("loss") and not math.isfinite(value):
-                kept = "the weights of the epoch before are kept" if self.history else "no epoch was finished"
+                kept = f"the weights of epoch {self._kept} are kept" if self._kept else "no epoch was finished"
                 raise InputError(
                     f"The {name} of {self.folder.name} became {float(value)} in epoch {1 + self.epoch}; {kept} in {self.folder}: "
                     "lower LEARNING_RATE, or train in DTYPE=float32."
@@ -395,18 +409,34 @@ class _Checkpoint(keras.callbacks.Callback):
         row = {"epoch": epoch + 1} | {name: float(value) for name, value in (logs or {}).items()}
         self._check_losses(row)
         self.history.append(row | {"seconds": round(seconds, 2)})
+        self.epoch = epoch + 1
         network = self.model.network
-        with files.atomic(self.folder / "last.weights.h5") as path:
-            network.save_weights(path)
-        if _best_epoch(self.history, self.monitor) == epoch:
-            with files.atomic(self.folder / "best.weights.h5") as path:
-                network.save_weights(path)
-        # The state comes last: until it is there, a resumed run repeats this epoch, which writes the same files again.
+        best = _best_epoch(self.history, self.monitor) == epoch
+        if self.epoch < self.params["epochs"] and time.monotonic() - self._written < self._cost / SAVING_SHARE:
+            if best:
+                self._best = network.get_weights()
+            return
+        begun = time.monotonic()
+        self._save_weights("last")
+        if best:
+            self._save_weights("best")
+        elif self._best is not None:
+            now = network.get_weights()
+            network.set_weights(self._best)
+            self._save_weights("best")
+            network.set_weights(now)
+        self._best = None
+        # The state comes last: until it is there, a resumed run repeats these epochs, which write the same files again.
         state = {f"variable{i}": np.asarray(variable) for i, variable in enumerate(self._variables)}
         with files.atomic(self.folder / "state.npz") as path:
             np.savez(path, history=json.dumps(self.history), **state)
         self._write_history()
-        self.epoch = epoch + 1
+        self._written, self._kept = time.monotonic(), self.epoch
+        self._cost = self._written - begun
+
+    def _save_weights(self, name):
+        with files.atomic(self.folder / f"{name}.weights.h5") as path:
+            self.model.network.save_weights(path)
 
     def _write_history(self):
         with files.atomic(self.folder / "history.csv") as path:
@@ -437,18 +467,24 @@ class StepHistory(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.rows = [row for row in self.rows if row["epoch"] <= epoch]  # an epoch that was cut off is repeated
-        self._epoch, self._every = epoch, max(1, self.params["steps"] // self.points)
-        self._sums = {}
+        self._steps = self._done(self.params["steps"] - 1)
+        self._epoch, self._every = epoch, max(1, self._steps // self.points)
+        self._before, self._sums = 0, {}
+
+    def _done(self, item):
+        """Batches learned of the epoch; an item of `resident.ResidentBatches` holds several."""
+        return self.model.batches_done(item) if isinstance(self.model, ResidentModel) else item + 1
 
     def on_train_batch_end(self, batch, logs=None):
-        if (batch + 1) % self._every == 0:
+        done = self._done(batch)
+        count = done - self._before
+        if count >= self._every:
             sums = {
-                name: float(value) * (batch + 1) for name, value in logs.items()
+                name: float(value) * done for name, value in logs.items()
             }  # Keras' are means since the epoch's begin
-            means = {name: (value - self._sums.get(name, 0.0)) / self._every for name, value in sums.items()}
-            step = self._epoch * self.params["steps"] + batch + 1
-            self.rows.append({"step": step, "epoch": self._epoch + 1} | means)
-            self._sums = sums
+            means = {name: (value - self._sums.get(name, 0.0)) / count for name, value in sums.items()}
+            self.rows.append({"step": self._epoch * self._steps + done, "epoch": self._epoch + 1} | means)
+            self._before, self._sums = done, sums
 
     def on_epoch_end(self, epoch, logs=None):
         with files.atomic(self.path) as path:

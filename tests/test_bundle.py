@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import tarfile
 
 import pytest
@@ -42,6 +43,7 @@ def test_parts_and_hashes(tmp_path, wheels, capsys, monkeypatch):
     with tarfile.open(fileobj=joined) as archive:
         names = archive.getnames()
         run = archive.extractfile("colorize/run.py").read()
+        assert re.fullmatch(rb"[0-9a-f]{40}\+?\n", archive.extractfile("colorize/COMMIT").read())
         assert archive.extractfile("colorize/wheelhouse/abacus-1.0-py3-none-any.whl").read() == bytes(range(256)) * 400
     compile(run, "run.py", "exec")
     assert {"colorize/requirements.txt", "colorize/Makefile", "colorize/data/prepared/photos-64/manifest.json"} <= set(
