@@ -25,7 +25,7 @@ if os.environ.get("KERAS_BACKEND") == "jax":
             *("browser", "bundle", "bundled_photos", "checkpoint", "convert", "data_prep", "data_prep_arrays"),
             *("data_prep_download", "decode", "devices", "faults", "files", "jax", "mutations", "notebooks", "pages"),
             *("parameters", "photographs", "plots", "prepared", "preprocess", "regions", "rehearsal", "reproduce"),
-            *("results", "series", "turing"),
+            *("resident", "results", "series", "turing"),
         )
     ]
 
