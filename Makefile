@@ -65,10 +65,11 @@ collect: setup  ## the same, where RUNS="runs/PAPER/KEY …" must be given
 test-browser: setup  ## the two pages in headless Chromium
 	$(PY) -m pytest tests/test_browser.py -rs
 
-test: setup  ## ruff, pytest, and the notebooks against their committed outputs
+test: setup  ## ruff, pytest on TensorFlow and on JAX, and the notebooks against their committed outputs
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(PY) -m pytest --durations=10
+	KERAS_BACKEND=jax $(PY) -m pytest -m 'not long' --durations=10
 	$(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with tests/nbval.cfg notebooks
 
 soak: setup  ## what takes too long for `make test`: twenty kills of each kind, each notebook with a changed parameter

@@ -23,7 +23,9 @@ import math
 import os
 import platform
 import re
+import signal
 import subprocess
+import threading
 import time
 from datetime import UTC, datetime
 from importlib import metadata
@@ -201,7 +203,7 @@ class Run:
             model(train[0][0][:1])  # creates the variables
             _state_variables(model)
 
-        with _out_of_memory(train.batch_size):
+        with _interrupts(), _out_of_memory(train.batch_size):
             model = devices.spread(make, self.parameters.devices, build)
         description = describe(model)
         if description:
@@ -211,7 +213,8 @@ class Run:
         steps = [callback for callback in callbacks if isinstance(callback, StepHistory)]
         others = [callback for callback in callbacks if callback not in steps]
         if checkpoint.epoch < epochs:
-            with files.disk_errors(self.folder), _out_of_memory(train.batch_size):
+            with _interrupts() as check, files.disk_errors(self.folder), _out_of_memory(train.batch_size):
+                heed = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: check())
                 model.fit(
                     train,
                     validation_data=validation,
@@ -219,7 +222,7 @@ class Run:
                     initial_epoch=checkpoint.epoch,
                     shuffle=False,  # the batches shuffle themselves, the same way after a resume
                     verbose=0,
-                    callbacks=[*steps, checkpoint, Progress(name, epochs), *others],
+                    callbacks=[heed, *steps, checkpoint, Progress(name, epochs), *others],
                 )
         load_weights(model.network, self.folder / name / "best.weights.h5")
         return model, checkpoint.history
@@ -300,6 +303,41 @@ def _out_of_memory(batch_size):
         raise InputError(
             f"Memory ran out at batch size {batch_size}: lower BATCH_SIZE or WIDTH; finished epochs are kept."
         ) from error
+
+
+@contextlib.contextmanager
+def _interrupts():
+    """Let Ctrl+C end the block as `KeyboardInterrupt`, whatever the code that it meets makes of it.
+
+    Python raises that between any two instructions. Where it met TensorFlow tracing a function, an IndexError came out; where it
+    met a callback of the garbage collector, nothing did. Yields a function that raises it again if it was lost.
+    """
+    previous, heard = signal.getsignal(signal.SIGINT), []
+
+    def hear(number, frame):
+        try:
+            previous(number, frame)
+        except KeyboardInterrupt:
+            heard.append(number)
+            raise
+
+    def check():
+        if heard:
+            raise KeyboardInterrupt
+
+    if not callable(previous) or threading.current_thread() is not threading.main_thread():
+        yield check
+        return
+    signal.signal(signal.SIGINT, hear)
+    try:
+        yield check
+        check()
+    except Exception as error:
+        if heard:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 class _Checkpoint(keras.callbacks.Callback):

@@ -1,4 +1,7 @@
-"""What several test files share: the second backend, and a data home that holds nothing."""
+"""What several test files share: the second backend, and a data home that holds nothing.
+
+`KERAS_BACKEND=jax` runs the tests of what has to do with a backend, on JAX.
+"""
 
 import os
 import signal
@@ -10,6 +13,21 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # What a shell starts in the background ignores Ctrl+C, and so would every process that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+if os.environ.get("KERAS_BACKEND") == "jax":
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    # Compilation is most of the time: as little optimization as possible.
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    # The other tests do not touch a backend, or start processes that choose their own.
+    collect_ignore = [
+        f"test_{name}.py"
+        for name in (
+            *("bench", "browser", "bundle", "bundled_photos", "checkpoint", "convert", "data_prep", "data_prep_arrays"),
+            *("data_prep_download", "decode", "devices", "faults", "files", "jax", "mutations", "notebooks", "pages"),
+            *("parameters", "photographs", "plots", "prepared", "preprocess", "regions", "rehearsal", "reproduce"),
+            *("resident", "results", "series", "turing"),
+        )
+    ]
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,3 @@
-"""Each test runs on the backend of its process; `test_the_same_on_jax` runs them all once more on JAX."""
-
 import shutil
 
 import keras
@@ -267,13 +265,3 @@ def test_what_is_missing_is_one_clear_sentence():
     model.compile("adam", "adam", "adam")
     with pytest.raises(InputError, match="needs labels: make the batches with labels=True"):
         model.fit(batches(4, 4, labels=False), verbose=0)
-
-
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="runs the others on JAX")
-def test_the_same_on_jax(run_on_jax, tmp_path, monkeypatch):
-    # These tests' time is compilation: as little optimization as possible, and what is trained twice is compiled once.
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
-    arguments = [__file__, "-rA", "-p", "no:cacheprovider"]
-    printed = run_on_jax(f"import pytest; raise SystemExit(pytest.main({arguments}))")
-    assert "8 passed, 1 skipped" in printed

@@ -203,6 +203,7 @@ def test_dropout_acts_in_training_only():
     np.testing.assert_array_equal(applied[0], applied[1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "options", "steps", "learning_rate"),
     [
@@ -219,6 +220,7 @@ def test_one_batch_can_be_overfitted(name, options, steps, learning_rate):
     assert remaining_error(model, inputs, targets, steps, keras.optimizers.Adam(learning_rate)) < 0.5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("freeze", [False, True])
 def test_resnet50_is_trained_unless_frozen(freeze):
     model = models.build("resnet50_autoencoder", size=30, weights=None, freeze_backbone=freeze)
@@ -231,6 +233,7 @@ def test_resnet50_is_trained_unless_frozen(freeze):
     assert not any(changed) if freeze else np.mean(changed) > 0.9
 
 
+@pytest.mark.long
 def test_vgg16_features_are_frozen_and_see_three_equal_channels():
     model = models.build("vgg16_features", size=64, weights=None)
     assert model.trainable_weights == []
@@ -243,6 +246,7 @@ def test_vgg16_features_are_frozen_and_see_three_equal_channels():
     np.testing.assert_allclose(model.predict_on_batch(lightness), expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "application"),
     [("vgg16_features", keras.applications.VGG16), ("resnet50_autoencoder", keras.applications.ResNet50)],

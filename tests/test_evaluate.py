@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
-import tensorflow as tf
 from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
 
 from colorize_lib import color, evaluate, models
 from colorize_lib.data import Split
+
+tf = pytest.importorskip("tensorflow", reason="TensorFlow's PSNR and SSIM are the reference")
 
 
 @pytest.fixture(scope="module")

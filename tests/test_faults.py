@@ -3,6 +3,7 @@
 `COLORIZE_SOAK=1` (`make soak`) kills every training twenty times with each signal instead of three times.
 """
 
+import contextlib
 import csv
 import json
 import os
@@ -54,19 +55,29 @@ class Trainer:
         return self.process.stdout.readline().decode().strip()
 
     def start(self, system, run, home, **arguments):
-        self.said = self.log.stat().st_size
+        self.said, self.history = self.log.stat().st_size, Path(home) / "tiny" / run / system / "history.csv"
         line = json.dumps({"system": system, "run": run, "home": str(home), **arguments})
         self.process.stdin.write(line.encode() + b"\n")
         self.pid = int(self._answer(PATIENCE))
 
-    def end(self, number=None, after=PATIENCE):
-        """Exit status of the training; one that has not ended `after` so many seconds gets the signal `number`."""
-        status = self._answer(after)
+    def end(self, number=None, after=0.0, epochs=0):
+        """Exit status of the training; with `number`, it gets this signal `after` so many seconds from when `epochs` are done."""
+        status, begun = None, time.monotonic()
+        while status is None and number and self.epochs() < epochs:
+            assert time.monotonic() < begun + PATIENCE, "the training hangs"
+            status = self._answer(0.005)
+        status = status or self._answer(after if number else PATIENCE)
         if status is None:
             assert number, "the training hangs"
             os.kill(self.pid, number)
             status = self._answer(PATIENCE)
         return int(status)
+
+    def epochs(self):
+        """How many epochs of the training are on disk."""
+        with contextlib.suppress(FileNotFoundError):
+            return len(self.history.read_text().splitlines()) - 1
+        return 0
 
     def train(self, *arguments, **more):
         self.start(*arguments, **more)
@@ -146,26 +157,30 @@ def assert_same(folder, expected, tolerance=1e-6):
 def test_killed_at_random_moments_a_run_ends_as_an_undisturbed_one(trainer, undisturbed, tmp_path, system, number):
     """With dropout as well: its random numbers go on where they were, so that the weights are the same."""
     expected, seconds = undisturbed(system)
-    folder = tmp_path / "tiny" / "killed"
+    folder, all_epochs = tmp_path / "tiny" / "killed", tiny_training.PROFILES["quick"]["epochs"]
     random = np.random.default_rng([number, len(system)])
-    kills, epochs = 0, []
+    kills, epochs, hit = 0, [], []
     for _ in range(20 * KILLS):
-        begun, whole = time.monotonic(), not folder.exists()
         trainer.start(system, "killed", tmp_path)
-        status = trainer.end(number, random.uniform(0, seconds)) if kills < KILLS else trainer.end()
+        # Early, where most of the time goes, or after one of the epochs to come, however fast the machine is now.
+        done = trainer.epochs()
+        target = random.integers(done, all_epochs, endpoint=True)
+        after = random.uniform(0, seconds if target == done else seconds / 10)
+        status = trainer.end(number, after, target) if kills < KILLS else trainer.end()
         if status:
             assert status in (-number, 128 + number), trainer.error()
             kills += 1
+            hit.append(trainer.epochs())
             continue
         epochs.append(len(contents(folder)[f"{system}/history.csv"]))
         assert_same(folder, expected)
         if kills == KILLS:
             break
         shutil.rmtree(folder)  # it ended before its next kill
-        if whole:
-            seconds = time.monotonic() - begun  # a machine that was busy before is faster now
+    print(f"{system} {number.name}: killed after so many finished epochs:", *hit)
     assert kills == KILLS, "the training does not feel the signal"
-    assert set(epochs) == {tiny_training.PROFILES["quick"]["epochs"]}
+    assert any(hit) or not SOAK, "no kill met an epoch"
+    assert set(epochs) == {all_epochs}
     earlier = json.loads((folder / "manifest.json").read_text())["earlier"]
     assert len(earlier) <= kills
 

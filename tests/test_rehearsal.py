@@ -1,5 +1,8 @@
 """The estimate before a series: what would be trained, from the notebook itself, and the seconds an image takes here."""
 
+import contextlib
+import time
+
 from colorize_lib import files, rehearsal
 
 
@@ -36,3 +39,20 @@ def test_the_table_says_what_it_does_not_know(monkeypatch):
     assert "unknown (the rehearsal did not get there)" in lines[5]
     assert lines[6].endswith("at least 7.8 hours")
     assert lines[7].startswith("Left out:")
+
+
+def test_the_clock_stands_still_while_data_are_loaded_and_waits_for_a_first_network():
+    def after(seconds, enough, work):
+        begun = time.monotonic()
+        with contextlib.suppress(rehearsal._OutOfTime), rehearsal._at_most(seconds, lambda: enough):
+            work()
+            time.sleep(60)
+        return time.monotonic() - begun
+
+    def load():
+        with rehearsal._paused():
+            time.sleep(1)
+
+    assert 0.3 <= after(0.3, True, lambda: None) < 0.9
+    assert 0.9 <= after(0.3, False, lambda: None) < 30
+    assert 1.3 <= after(0.3, True, load) < 30

@@ -107,6 +107,31 @@ def test_a_resumed_run_equals_an_undisturbed_one(split, system):
     assert all(np.allclose(states[0][key], states[1][key], atol=1e-6) for key in states[0])
 
 
+@pytest.mark.parametrize("becomes", ["lost", "another error"])
+@pytest.mark.parametrize("batch", [1, 11])  # in an epoch, and at the very end
+def test_ctrl_c_stops_a_training_whatever_it_meets(split, becomes, batch):
+    """As TensorFlow's tracing, which fails of it in its own way, and callbacks of the garbage collector, which drop it."""
+    seen = []
+
+    class Meets(keras.callbacks.Callback):
+        def on_train_batch_end(self, _, logs=None):
+            seen.append(logs)
+            if len(seen) == 1 + batch:
+                try:
+                    signal.raise_signal(signal.SIGINT)
+                except KeyboardInterrupt:
+                    if becomes == "another error":
+                        raise IndexError("list index out of range") from None
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(started(), split, callbacks=[Meets()])
+    assert len(seen) == 1 + batch
+    assert signal.getsignal(signal.SIGINT) is handler
+    _, history = train(started(), split)
+    assert len(history) == 4
+
+
 def test_sigkill_loses_no_finished_epoch(tmp_path):
     program = textwrap.dedent(
         """

@@ -8,6 +8,7 @@ when it has ended, its exit status as `subprocess` counts it. With "memory" the 
 import json
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -100,7 +101,11 @@ def _in_a_fork(arguments):
         if memory := arguments.pop("memory", None):
             used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (used + memory, -1))
-        train(**arguments)
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            train(**arguments)
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         status = 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -112,6 +117,7 @@ def _in_a_fork(arguments):
 
 
 def main():
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # forks inherit it until they can say what became of them
     print("ready", flush=True)
     for line in sys.stdin:
         child = os.fork()
