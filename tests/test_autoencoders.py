@@ -64,6 +64,7 @@ def test_the_paper_has_these_networks():
     assert models.names("autoencoders") == sorted(TABLE)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", TABLE)
 def test_shapes_and_parameter_count(name):
     options, inputs, outputs, count = TABLE[name]
@@ -71,6 +72,7 @@ def test_shapes_and_parameter_count(name):
     assert (model.input_shape[1:], model.output_shape[1:], model.count_params()) == (inputs, outputs, count)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SMALL)
 def test_width_and_size_make_a_smaller_network_of_the_same_layers(name):
     options = SMALL[name]

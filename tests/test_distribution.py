@@ -55,6 +55,7 @@ def test_a_trained_network_paints_what_it_was_shown(name, learning_rate, epochs)
     assert error < np.abs(ab).mean() / 2
 
 
+@pytest.mark.long
 def test_every_decoding_can_be_scored():
     logits = np.random.default_rng(3).normal(0, 2, (4, 4, 4)).astype("float32")
     split = pictures(3, 16)

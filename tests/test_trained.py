@@ -36,6 +36,7 @@ def test_a_trained_network_is_built_again_from_its_folder(run_folder):
     assert [item.label for item in trained.find([found.weights.parent])] == ["polychromify", found.label]
 
 
+@pytest.mark.long
 def test_the_command_line_takes_the_folder_and_lists_it(run_folder, tmp_path, capsys):
     source = tmp_path / "a.png"
     colorizer.Image.fromarray(np.zeros((20, 30, 3), "uint8") + 90).save(source)

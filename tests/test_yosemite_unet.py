@@ -62,6 +62,7 @@ def test_output_is_float32_in_range_also_in_mixed_precision(decoder):
     assert np.abs(outputs).max() <= 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("decoder", "target"), [("upsample", "rgb"), ("transpose", "ab")])
 def test_one_batch_can_be_overfitted(decoder, target):
     model = models.build("yosemite_unet", size=64, width=0.125, decoder=decoder, target=target)
