@@ -69,7 +69,7 @@ test: setup  ## ruff, pytest on TensorFlow and on JAX, and the notebooks against
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(PY) -m pytest --durations=10
-	KERAS_BACKEND=jax $(PY) -m pytest -m 'not long' --durations=10
+	KERAS_BACKEND=jax $(PY) -m pytest -n 2 -m 'not long' --durations=10
 	$(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with tests/nbval.cfg notebooks
 
 soak: setup  ## what takes too long for `make test`: twenty kills of each kind, each notebook with a changed parameter
