@@ -104,9 +104,9 @@ LAYOUTS = {
             "Table 1",
             "table1",
             (
-                Column("MAE, training", ("train_mae",), 4, "train_mae"),
-                Column("MAE, validation", ("validation_mae",), 4, "validation_mae"),
-                Column("MAE, test", ("test_mae",), 4, "test_mae"),
+                Column("training MAE", ("train_mae",), 4, "train_mae"),
+                Column("validation MAE", ("validation_mae",), 4, "validation_mae"),
+                Column("test MAE", ("test_mae",), 4, "test_mae"),
                 Column("told from real (paper: people; here: a network)", ("told_apart",), 3, "turing", same=False),
                 _DELTA_E,
                 _COLORFULNESS,
@@ -284,7 +284,9 @@ def section(paper):
         shown.tables.append(_table(layout, list(dict.fromkeys(systems)), rows, best, letters))
         for system in rows:
             outside = [
-                column.heading.partition(",")[0] for column in layout.columns if _is_outside(column, rows, best, system)
+                column.heading.removesuffix(", dB")
+                for column in layout.columns
+                if _is_outside(column, rows, best, system)
             ]
             if outside:
                 reason = explanations.get(system, "not explained yet.")
