@@ -43,7 +43,8 @@ from colorize_lib.progress import Progress
 from colorize_lib.resident import ResidentModel
 
 FORMAT = 1
-SAVING_SHARE = 0.1  # of the time, at most, goes into writing what a killed run needs
+# What a killed run needs is written after every epoch where that is quick, else so often that it takes this share of the time.
+SAVING_SECONDS, SAVING_SHARE = 0.3, 0.1
 _PROCESS = ("started", "finished", "wall_seconds", "git_commit", "versions", "hardware")
 # What other code takes from a manifest, with its types.
 _MANIFEST = dict.fromkeys(("notebook", "label", "command", "started"), str)
@@ -343,8 +344,8 @@ def _interrupts():
 class _Checkpoint(keras.callbacks.Callback):
     """Keeps history, best and last weights, and the full state, atomically; restores them when made.
 
-    All are written at the end of an epoch, unless that would take more than a tenth of the time since they were written last: on
-    a fast accelerator epochs can be shorter than writing a large network.
+    All are written at the end of an epoch, unless that takes long, and more than a tenth of the time since they were written last:
+    on a fast accelerator epochs can be shorter than writing a large network.
     """
 
     def __init__(self, folder, model, train, monitor):
@@ -412,7 +413,8 @@ class _Checkpoint(keras.callbacks.Callback):
         self.epoch = epoch + 1
         network = self.model.network
         best = _best_epoch(self.history, self.monitor) == epoch
-        if self.epoch < self.params["epochs"] and time.monotonic() - self._written < self._cost / SAVING_SHARE:
+        waits = self._cost > SAVING_SECONDS and time.monotonic() - self._written < self._cost / SAVING_SHARE
+        if waits and self.epoch < self.params["epochs"]:
             if best:
                 self._best = network.get_weights()
             return
