@@ -3,7 +3,9 @@
 import contextlib
 import time
 
-from colorize_lib import files, rehearsal
+import pytest
+
+from colorize_lib import files, rehearsal, reproduce
 
 
 def test_a_notebook_is_rehearsed():
@@ -16,6 +18,17 @@ def test_a_notebook_is_rehearsed():
     assert all(fit["seconds"] > 0 for fit in found["fits"])
     assert [fit["measured"] for fit in found["fits"]] == [True, True, False]  # the third costs what the second costs
     assert not list(files.run_root().rglob("*.h5"))
+
+
+TRAINED = {"autoencoders": 7, "polychromify": 5, "unet": 1, "resnet-mrf": 6, "vacgan": 4}  # at least
+
+
+@pytest.mark.parametrize("paper", reproduce.PAPERS)
+def test_every_notebook_is_rehearsed_to_its_trainings(paper):
+    fits = rehearsal.rehearse(paper, ["WIDTH=0.05"], seconds=3000, measure=False)["fits"]
+    assert len(fits) >= TRAINED[paper]
+    limit = reproduce.declared(reproduce.notebook_path(paper))["PROFILES"]["quick"]["train_limit"]
+    assert all(fit["epochs"] >= 1 and 1 <= fit["images"] <= limit for fit in fits)
 
 
 def test_data_that_are_not_there_are_counted_by_their_registry_entry():
