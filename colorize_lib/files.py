@@ -18,6 +18,7 @@ _ADVICE = {
     errno.EACCES: "permission is denied; choose a folder that you may write",
     errno.EPERM: "permission is denied; choose a folder that you may write",
     errno.ENOTDIR: "a part of this path is a file, not a folder; choose another folder",
+    errno.EEXIST: "it is a file where a folder is needed; move it, or choose another name",
     errno.ENOENT: "it does not exist; check the name",
     errno.EISDIR: "it is a folder; name a file",
     errno.EIO: "the disk reports an input/output error; check it, or choose another disk",

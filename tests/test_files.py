@@ -64,3 +64,10 @@ def test_data_home(monkeypatch):
     assert files.data_home("here") == Path("here")
     monkeypatch.delenv("COLORIZE_DATA")
     assert files.data_home().name == "colorize"
+
+
+def test_a_file_where_a_folder_is_needed_is_a_sentence(tmp_path):
+    (tmp_path / "taken").touch()
+    message = "Cannot write .*taken: it is a file where a folder is needed; move it"
+    with pytest.raises(InputError, match=message), files.disk_errors(tmp_path):
+        (tmp_path / "taken").mkdir(exist_ok=True)
