@@ -60,6 +60,7 @@ def measure(name, policy, lock, profile=None):
     import keras
 
     from benchmarks import networks
+    from colorize_lib import resident
 
     whole = name == "polychromify" and profile is None
     batches = networks.batches(name, -(-IMAGES // 64) if whole else 60)
@@ -101,19 +102,12 @@ def measure(name, policy, lock, profile=None):
     images, seconds = len(batches.split), clock.seconds[1 : EPOCHS + 1]
     found = {"network": name, "paper": networks.TRAINED[name][0], "policy": policy, "batch_size": batches.batch_size}
     found |= {"side": batches.split.images.shape[1], "images": images, "seconds": [round(s, 4) for s in seconds]}
-    found |= {"first_epoch_seconds": round(clock.seconds[0], 2), "calls_an_epoch": _calls(model, batches)}
+    found |= {"first_epoch_seconds": round(clock.seconds[0], 2), "calls_an_epoch": resident.calls_an_epoch(batches)}
     found["images_per_second"] = images / statistics.median(seconds)
     found["flops_per_image"] = networks.training_flops(model)
     if profile:
         found["profile"] = kernels(profile)
     return found
-
-
-def _calls(model, batches):
-    from colorize_lib import resident
-
-    fits = resident._fits(batches)
-    return max(n for n in range(1, resident.CALLS + 1) if len(batches) % n == 0) if fits else len(batches)
 
 
 def kernels(folder, count=15):

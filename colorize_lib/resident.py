@@ -55,6 +55,11 @@ class ResidentBatches(keras.utils.PyDataset):
         return (np.stack(rows).astype("int32"),)
 
 
+def calls_an_epoch(batches):
+    """As many compiled calls, up to `CALLS`, as divide the batches evenly: of one shape, so that the step is compiled only once."""
+    return max(n for n in range(1, CALLS + 1) if len(batches) % n == 0)
+
+
 class ResidentModel(keras.Model):
     """A `keras.Model` whose `fit` and `evaluate` take `Batches` and keep them on the accelerator where that is possible."""
 
@@ -86,10 +91,8 @@ class ResidentModel(keras.Model):
         """`batches` as `ResidentBatches`, if this machine has a place for them."""
         if not isinstance(batches, Batches) or not _fits(batches) or getattr(self, "devices", 1) > 1:
             return batches
-        self._symbolic_build(data_batch=batches[0])  # Keras would look at the row numbers
-        # In training as many calls as divide the batches evenly: one shape, so that the step is compiled only once.
-        calls = max(n for n in range(1, CALLS + 1) if len(batches) % n == 0) if training else 1
-        store = ResidentBatches(batches, len(batches) // calls, fill=training)
+        self._symbolic_build(data_batch=batches[0])  # else Keras would look at the row numbers
+        store = ResidentBatches(batches, len(batches) // (calls_an_epoch(batches) if training else 1), fill=training)
         self._stores = getattr(self, "_stores", {}) | {training: store}
         return store
 
