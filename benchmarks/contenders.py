@@ -67,7 +67,7 @@ def fit(network, size, batch_size, loss, dtype, width=1.0):
         ]
 
         def run():
-            model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=callbacks)
+            model.fit(batches, epochs=1, verbose=0, callbacks=callbacks)
             return {"policy": model.network.dtype_policy.name, "flops": networks.training_flops(model)}
 
         return run
@@ -98,9 +98,18 @@ def bare(network, size, batch_size, loss, dtype, width=1.0):
 
 def plain_keras(network, size, batch_size, loss, width=1.0):
     """The papers' way: the same layers in plain Keras, fed with float32 numpy arrays of Lab made beforehand. Unit: a step."""
-    from colorize_lib import color, models
+    import keras
 
-    model = models.build(network, size=size, width=width, dtype="float32")
+    from colorize_lib import color, models
+    from colorize_lib.models.layers import BatchNormalization
+
+    def of_keras(layer):
+        kind = keras.layers.BatchNormalization if isinstance(layer, BatchNormalization) else type(layer)
+        return kind.from_config(layer.get_config())
+
+    model = keras.models.clone_model(
+        models.build(network, size=size, width=width, dtype="float32"), clone_function=of_keras
+    )
     model.compile("adam", loss=loss)
     convention = color.CONVENTIONS[models.entry(network).convention]
 
@@ -256,7 +265,7 @@ def adversarial(batch_size, dtype, width=1.0):
 
     def prepare(steps):
         batches = Batches(_split(steps * batch_size, 32), batch_size, seed=0)
-        return lambda: model.fit(batches, epochs=1, shuffle=False, verbose=0) and None
+        return lambda: model.fit(batches, epochs=1, verbose=0) and None
 
     return prepare
 
@@ -421,7 +430,7 @@ def memory(width=1 / 16, batch_size=64):
         batches = Batches(split, batch_size, seed=0)
 
         def run():
-            model.fit(batches, epochs=1, shuffle=False, verbose=0)
+            model.fit(batches, epochs=1, verbose=0)
             return {"images": len(split), "data": "tiny-imagenet" if real else "generated images"}
 
         return run
@@ -497,7 +506,7 @@ def quality(dtype, train, test, epochs, width, batch_size=64, size=64):
             batches = Batches(splits[0], batch_size, seed=seed)
             for epoch in range(epochs):
                 batches.set_epoch(epoch)
-                model.fit(batches, epochs=1, shuffle=False, verbose=0)
+                model.fit(batches, epochs=1, verbose=0)
             table = evaluate.score(model, splits[1], columns=("psnr_rgb",))
             return {"psnr": float(table["psnr_rgb"].mean()), "data": name, "policy": model.network.dtype_policy.name}
 

@@ -97,7 +97,7 @@ def measure(name, policy, lock, profile=None):
                 jax.profiler.stop_trace()
 
     clock = Clock()
-    model.fit(batches, epochs=EPOCHS + 1 + bool(profile), verbose=0, shuffle=False, callbacks=[clock])
+    model.fit(batches, epochs=EPOCHS + 1 + bool(profile), verbose=0, callbacks=[clock])
     fcntl.flock(file, fcntl.LOCK_UN)
     images, seconds = len(batches.split), clock.seconds[1 : EPOCHS + 1]
     found = {"network": name, "paper": networks.TRAINED[name][0], "policy": policy, "batch_size": batches.batch_size}

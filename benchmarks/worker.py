@@ -96,14 +96,14 @@ def by_turns(workers, amount, repetitions):
 
 
 def enough(workers, seconds, least=2):
-    """Amount of work that keeps the slowest of the workers busy for about `seconds`, after a first run that warms them up."""
+    """{name: amount of work that keeps it busy for about `seconds`} of `Worker`s, after a first run that warms each up."""
     for worker in workers.values():
         worker.wait()
-    slowest = 0.0
-    for worker in workers.values():
+    amount = {}
+    for name, worker in workers.items():
         worker.measure(least)
-        slowest = max(slowest, worker.measure(least)["seconds"] / least)
-    return max(least, round(seconds / slowest))
+        amount[name] = max(least, round(seconds * least / worker.measure(least)["seconds"]))
+    return amount
 
 
 def median(measurements, amount=1):

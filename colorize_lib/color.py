@@ -123,6 +123,15 @@ def _mix(matrix, image):
 
 
 @fused
+def _compressed_xyz(rgb):
+    return _f(_mix(LAB_FROM_RGB, _linear_rgb(ops.convert_to_tensor(rgb))))
+
+
+@fused
+def _lab(compressed_xyz):
+    return _mix(_DIFFERENCES, compressed_xyz) * _LAB_SCALE - _LAB_SHIFT
+
+
 def rgb_to_lab(rgb):
     """sRGB to Lab.
 
@@ -132,8 +141,7 @@ def rgb_to_lab(rgb):
     Returns:
         (..., 3) float32: L in [0, 100], a and b.
     """
-    xyz = _mix(LAB_FROM_RGB, _linear_rgb(ops.convert_to_tensor(rgb)))
-    return _mix(_DIFFERENCES, _f(xyz)) * _LAB_SCALE - _LAB_SHIFT
+    return _lab(_compressed_xyz(rgb))  # two passes: in a single one each output would compute its own roots
 
 
 @fused

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from colorize_lib import color, metrics
-from colorize_lib.data import Batches
+from colorize_lib.data import Batches, feed
 from colorize_lib.published import published as published
 
 METRICS = ("psnr_rgb", "ssim", "psnr_ab", "mae_ab", "delta_e2000", "colorfulness", "chroma")
@@ -135,7 +135,7 @@ def score(system, split, batch_size=250, round_trip=False, columns=(*METRICS, "m
     )  # each system is compiled once, which it takes for retracing
     scorer = Scorer(system, round_trip, columns)
     scorer.compile()
-    table = pd.DataFrame(scorer.predict(Batches(split, batch_size), verbose=0))[[*columns]]
+    table = pd.DataFrame(scorer.predict(feed(Batches(split, batch_size)), verbose=0))[[*columns]]
     table["gray"] = np.isin(np.arange(len(split)), split.gray)
     return table
 

@@ -255,7 +255,7 @@ def _step_seconds(model, train, images, steps=4):
             self.ends.append(time.perf_counter())
 
     few, watch = Few(), Watch()
-    history = model.fit(few, epochs=1, shuffle=False, verbose=0, callbacks=[watch]).history
+    history = model.fit(few, epochs=1, verbose=0, callbacks=[watch]).history
     best = min(after - before for before, after in zip(watch.ends[:-1], watch.ends[1:], strict=True))
     return best / len(few.batch[0]), {column: values[-1] for column, values in history.items()}
 

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from colorize_lib import devices
-from colorize_lib.data import Batches
+from colorize_lib.data import Batches, feed
 
 CALLS = 32  # compiled calls an epoch, at most: how often callbacks see it
 MEMORY_SHARE = 0.4  # of the accelerator's memory, at most, for one split's images and labels
@@ -66,6 +66,8 @@ class ResidentModel(keras.Model):
     def fit(self, x=None, *arguments, validation_data=None, **named):
         with devices.sharing(self, x, validation_data):
             validation_data = self._resident(validation_data, training=False)
+            if isinstance(x, Batches):
+                named["shuffle"] = False  # they shuffle themselves, the same way after a resume
             x = self._resident(x, training=True)
             try:
                 return super().fit(x, *arguments, validation_data=validation_data, **named)
@@ -88,9 +90,9 @@ class ResidentModel(keras.Model):
         return store.ends[item] if store else item + 1
 
     def _resident(self, batches, training):
-        """`batches` as `ResidentBatches`, if this machine has a place for them."""
+        """`batches` as `ResidentBatches` if this machine has a place for them, else one by one."""
         if not isinstance(batches, Batches) or not _fits(batches) or getattr(self, "devices", 1) > 1:
-            return batches
+            return feed(batches)
         self._symbolic_build(data_batch=batches[0])  # else Keras would look at the row numbers
         store = ResidentBatches(batches, len(batches) // (calls_an_epoch(batches) if training else 1), fill=training)
         self._stores = getattr(self, "_stores", {}) | {training: store}

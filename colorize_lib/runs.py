@@ -221,7 +221,6 @@ class Run:
                     validation_data=validation,
                     epochs=epochs,
                     initial_epoch=checkpoint.epoch,
-                    shuffle=False,  # the batches shuffle themselves, the same way after a resume
                     verbose=0,
                     callbacks=[heed, *steps, checkpoint, Progress(name, epochs), *others],
                 )

@@ -1,9 +1,10 @@
 """colorize_lib.data: random crops repeat with seed, epoch and batch, and are parts of their images."""
 
+import keras
 import numpy as np
 import pytest
 
-from colorize_lib.data import Batches, RandomResizedCrop, Split
+from colorize_lib.data import Batches, RandomResizedCrop, Split, feed
 
 
 def positions(height, width):
@@ -52,3 +53,21 @@ def test_batches_repeat_their_crops():
     before = first[0][0]
     first.set_epoch(1)
     assert not np.array_equal(first[0][0], before)
+
+
+def test_feed_gives_the_batches_of_each_epoch_without_autotuning():
+    split = Split(np.random.default_rng(0).integers(0, 256, (7, 4, 4, 3), "uint8"), np.arange(7))
+    batches = Batches(split, 3, seed=5, labels=True)
+    fed = feed(batches)
+    assert feed(None) is None
+    if keras.backend.backend() != "tensorflow":
+        assert fed is batches
+        return
+    assert feed(fed) is fed
+    assert not fed.options().autotune.enabled
+    assert int(fed.cardinality()) == len(batches) == 3
+    for epoch in (0, 3):
+        batches.set_epoch(epoch)
+        for found, expected in zip(fed.as_numpy_iterator(), (batches[index] for index in range(3)), strict=True):
+            for part, wanted in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(part, wanted)

@@ -40,7 +40,7 @@ for name, make in {"supervised": lambda: compiled("polychromify", size=16, width
         keras.utils.set_random_seed(0)
         model, batches = make(), Batches(train, 8, seed=0, labels=name == "gan")
         order, held_out = Order(batches), Batches(validation, 8, labels=name == "gan")
-        fitted = model.fit(batches, validation_data=held_out, epochs=2, verbose=0, shuffle=False, callbacks=[order])
+        fitted = model.fit(batches, validation_data=held_out, epochs=2, verbose=0, callbacks=[order])
         scores = model.evaluate(held_out, verbose=0, return_dict=True)
         weights = np.concatenate([np.ravel(weight).astype("float64") for weight in model.get_weights()])
         found[f"{name} {on}"] = dict(history=fitted.history, scores=scores, weights=weights.tolist(), done=order.done)

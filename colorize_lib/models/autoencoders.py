@@ -21,7 +21,7 @@ from keras import layers
 
 from colorize_lib.errors import InputError
 from colorize_lib.models import register
-from colorize_lib.models.layers import require_size, scaled
+from colorize_lib.models.layers import BatchNormalization, require_size, scaled
 
 
 def _convolution(x, filters, name, kernel=3, strides=1, padding="same"):
@@ -172,12 +172,12 @@ def pix2pix_unet(size=256, width=1.0):
     for i, factor in enumerate((1, 2, 4, 8, 8, 8, 8), 1):
         x = layers.Conv2D(scaled(32 * factor, width), 4, 2, padding="same", name=f"down{i}_conv")(x)
         x = layers.LeakyReLU(0.2, name=f"down{i}_relu")(x)
-        x = layers.BatchNormalization(momentum=0.8, name=f"down{i}_bn")(x)
+        x = BatchNormalization(momentum=0.8, name=f"down{i}_bn")(x)
         skips.append(x)
     for i, skip in enumerate(reversed(skips[:-1]), 1):
         x = layers.UpSampling2D(2, name=f"up{i}_up")(x)
         x = _convolution(x, skip.shape[-1], f"up{i}_conv", kernel=4)
-        x = layers.BatchNormalization(momentum=0.8, name=f"up{i}_bn")(x)
+        x = BatchNormalization(momentum=0.8, name=f"up{i}_bn")(x)
         x = layers.Concatenate(name=f"up{i}_skip")([x, skip])
     x = layers.UpSampling2D(2, name="up7_up")(x)
     outputs = layers.Conv2D(3, 4, padding="same", activation="sigmoid", dtype="float32", name="rgb")(x)

@@ -26,7 +26,7 @@ from keras.initializers import VarianceScaling
 from colorize_lib.checkpoint import read_state_dict
 from colorize_lib.errors import InputError
 from colorize_lib.models import register
-from colorize_lib.models.layers import require_size, scaled
+from colorize_lib.models.layers import BatchNormalization, require_size, scaled
 
 # Names of ResNet-18's feature layers here, and of all its tensors in PyTorch.
 _BACKBONE_LAYER = re.compile(r"conv1|bn1|layer[1-4]_block[12]_(conv[12]|bn[12]|downsample_(conv|bn))")
@@ -34,7 +34,7 @@ _TORCH_TENSOR = re.compile(r"(conv1|bn1|fc|layer[1-4]\.[01]\.(conv[12]|bn[12]|do
 _TORCH_SUFFIXES = {
     layers.Conv2D: ("weight",),
     layers.Dense: ("weight", "bias"),
-    layers.BatchNormalization: ("weight", "bias", "running_mean", "running_var"),
+    BatchNormalization: ("weight", "bias", "running_mean", "running_var"),
 }
 
 
@@ -47,7 +47,7 @@ def _convolution(x, filters, kernel, name, strides=1):
 
 
 def _batch_norm(x, name):
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+    return BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
 def _basic_block(x, filters, strides, name):

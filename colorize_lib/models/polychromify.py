@@ -12,7 +12,7 @@ import keras
 from keras import layers
 
 from colorize_lib.models import register
-from colorize_lib.models.layers import scaled
+from colorize_lib.models.layers import BatchNormalization, scaled
 
 # Section 5, "Size of network": encoder convolutions, dense layers, decoder convolutions.
 S1 = ((32, 64, 128), (128, 64, 128), (128, 64, 32))
@@ -35,13 +35,13 @@ def _autoencoder(sizes, *, size, width, strided=True, batch_norm=True, dropout=0
     for i, filters in enumerate(encoder, 1):
         x = _convolution(x, scaled(filters, width), f"encoder{i}_conv", strides=2 if strided else 1)
     if batch_norm:
-        x = layers.BatchNormalization(name="encoder_bn")(x)
+        x = BatchNormalization(name="encoder_bn")(x)
     for i, units in enumerate(dense, 1):
         x = layers.Dense(scaled(units, width), activation="relu", name=f"bottleneck{i}_dense")(x)
         if dropout and i < len(dense):  # between the dense layers
             x = layers.Dropout(dropout, name=f"bottleneck{i}_dropout")(x)
     if batch_norm:
-        x = layers.BatchNormalization(name="decoder_bn")(x)
+        x = BatchNormalization(name="decoder_bn")(x)
     for i, filters in enumerate(decoder, 1):
         x = _convolution(x, scaled(filters, width), f"decoder{i}_conv")
         if strided:
@@ -55,7 +55,7 @@ def cnn(size=64, width=1.0):
     x = inputs = keras.Input((size, size, 1), name="lightness")
     for i, filters in enumerate((32, 64, 128), 1):
         x = _convolution(x, scaled(filters, width), f"block{i}_conv")
-        x = layers.BatchNormalization(name=f"block{i}_bn")(x)
+        x = BatchNormalization(name=f"block{i}_bn")(x)
     return keras.Model(inputs, _output(x, 2), name="cnn")
 
 

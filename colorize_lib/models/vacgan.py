@@ -17,7 +17,7 @@ from keras import layers, ops
 
 from colorize_lib.errors import InputError
 from colorize_lib.models import register
-from colorize_lib.models.layers import require_size, scaled
+from colorize_lib.models.layers import BatchNormalization, require_size, scaled
 
 # (filters, dropout): encoder steps after the first, full-resolution one, which has 64 filters; decoder steps.
 UNET_ENCODER = ((128, 0.0), (256, 0.0), (512, 0.0), (512, 0.0))
@@ -28,14 +28,14 @@ DISCRIMINATOR = ((64, 2), (128, 2), (256, 2), (512, 1))
 CLASSIFIER = ((64, 2), (128, 2), (256, 2), (256, 1))
 
 
-class FrozenBatchNormalization(layers.BatchNormalization):
+class FrozenBatchNormalization(BatchNormalization):
     """Batch normalization without the batch: its statistics stay 0 and 1, only scale and offset are trained."""
 
     def call(self, inputs):
         return super().call(inputs, training=False)
 
 
-NORMALIZATIONS = {"frozen": FrozenBatchNormalization, "train": layers.BatchNormalization, None: None}
+NORMALIZATIONS = {"frozen": FrozenBatchNormalization, "train": BatchNormalization, None: None}
 
 
 def _check(name, batch_norm, initializer):

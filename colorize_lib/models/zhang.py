@@ -23,7 +23,7 @@ from colorize_lib.bins import released_bins
 from colorize_lib.color import CONVENTIONS
 from colorize_lib.errors import InputError
 from colorize_lib.models import register
-from colorize_lib.models.layers import require_size, scaled
+from colorize_lib.models.layers import BatchNormalization, require_size, scaled
 
 STEP = 8  # three halvings
 
@@ -43,7 +43,7 @@ def _convolution(x, filters, name, *, strides=1, dilation=1, activation="relu"):
 
 
 def _batch_norm(x, name):
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+    return BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
 def _block(x, number, filters, convolutions, *, strides=1, dilation=1):
