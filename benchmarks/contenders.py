@@ -207,19 +207,19 @@ def matrix_product(policy, size=2048, library="tensorflow"):
     return prepare
 
 
-def profile(network, size, batch_size, loss, dtype, width=1.0):
-    """Where the time of `fit` goes: {"share": {operation: share of the threads' busy time}}, by TensorFlow's profiler."""
+def profile(of, **options):
+    """Where the time of contender `of` goes: {"share": {operation: share of the threads' busy time}} by TensorFlow's profiler."""
     import tensorflow as tf
 
-    prepare_fit = fit(network, size, batch_size, loss, dtype, width)
+    prepare_contender = globals()[of](**options)
 
     def prepare(steps):
-        run_fit = prepare_fit(steps)
+        run_contender = prepare_contender(steps)
 
         def run():
             with tempfile.TemporaryDirectory() as folder:
                 tf.profiler.experimental.start(folder)
-                run_fit()
+                run_contender()
                 tf.profiler.experimental.stop()
                 return {"share": _shares(next(Path(folder).rglob("*.xplane.pb")))}
 

@@ -187,6 +187,11 @@ def markdown(content):
             lines += ["| what | against | ratio (goal; **missed**) |", "| --- | --- | --- |"]
             lines += [f"| {found['what']} | {found['against'] or '–'} | {_cell(found)} |" for found in shown.values()]
             lines.append("")
+        profiles = {key: found for key, found in machine["rows"].items() if key.startswith("profile")}
+        if profiles:
+            lines += ["Where the time goes:", ""]
+            lines += [f"- {key.partition('/')[2]}: {found['note']}" for key, found in profiles.items()]
+            lines.append("")
     return "\n".join([*lines, END])
 
 

@@ -138,7 +138,9 @@ def training(name, plan):
     rates = {peak: found[peak][0]["flops"] / median(found[peak], products[peak]) for peak in peaks}
     best_rate, flops = max(rates.values()), found["ours"][0]["flops"]
     used = flops / statistics.median(seconds["ours"])
-    rows[f"profile/{name}"], products_share = _profiled(name, options, plan)
+    rows[f"profile/{name}"], products_share = _profiled(
+        f"{name}, {options['size']}²", "fit", plan=plan, dtype="auto", **options
+    )
     kernels = used / best_rate / products_share if products_share else 0.0
     rows[f"utilisation/{name}"] = row(
         f"share of the machine's best matrix product in {policy.removeprefix('mixed_')} that training reaches: {described}",
@@ -154,19 +156,19 @@ def training(name, plan):
     return rows
 
 
-def _profiled(name, options, plan):
-    """Where the time of `fit` goes, as a row, and the share of convolutions and matrix products."""
-    with Worker("profile", **options, dtype="auto") as worker:
-        steps = enough({name: worker}, plan.seconds)[name]
+def _profiled(described, of, batch_size, plan, **options):
+    """Where the time of a contender on TensorFlow goes, as a row, and the share of convolutions and matrix products."""
+    with Worker("profile", of=of, batch_size=batch_size, **options) as worker:
+        steps = enough({"": worker}, plan.seconds)[""]
         found = worker.measure(steps)
     shares = found["share"]
     products = sum(share for kind, share in shares.items() if _is_product(kind))
     rest = [f"{kind} {share:.0%}" for kind, share in shares.items() if not _is_product(kind)][:4]
     profile = row(
-        f"where the threads' time in `fit` goes, by TensorFlow's profiler, without colour conversion: {name}, {options['size']}²",
+        f"where the threads' time in `fit` goes, by TensorFlow's profiler, without colour conversion: {described}",
         None,
         unit="seconds per image, with the profiler on",
-        ours=[found["seconds"] / steps / options["batch_size"]],
+        ours=[found["seconds"] / steps / batch_size],
         note=f"convolutions and matrix products take {products:.0%} of the busy time; of the rest {', '.join(rest)}.",
         share={kind: round(share, 4) for kind, share in shares.items() if share >= 0.005},
     )
@@ -280,22 +282,34 @@ def memory(plan):
 
 def adversarial(plan):
     """Adversarial steps."""
-    rows = {}
     batch_size = 64 if plan.width == 1 else 2
-    for dtype in ("auto", "float32"):
-        options = dict(batch_size=batch_size, dtype=dtype, width=plan.width)
-        with Worker("adversarial", **options) as ours, Worker("keras_gan", **options) as theirs:
-            workers = {"ours": ours, "theirs": theirs}
-            steps = enough(workers, plan.seconds)
-            found = by_turns(workers, steps, plan.repetitions)
-        described = f"CIFAR-10's size, batches of {batch_size}, {'the CPU’s policy' if dtype == 'auto' else dtype}"
-        rows["adversarial" + ("" if dtype == "auto" else " in float32")] = row(
-            f"step of generator and discriminator, one update each, under `fit`: {described}",
-            "the usual Keras GAN in the same precision: `predict_on_batch` and three `train_on_batch`, Lab made beforehand",
+    options = dict(batch_size=batch_size, width=plan.width)
+    with ExitStack() as stack:
+        workers = {
+            (contender, dtype): stack.enter_context(Worker(contender, dtype=dtype, **options))
+            for contender in ("adversarial", "keras_gan")
+            for dtype in ("auto", "float32")
+        }
+        steps = enough(workers, plan.seconds)
+        found = by_turns(workers, steps, plan.repetitions)
+    seconds = {key: _seconds(found[key], steps[key] * batch_size) for key in workers}
+    size = f"CIFAR-10's size, batches of {batch_size}"
+    profile, products = _profiled(f"GAN, {size}", "adversarial", plan=plan, dtype="auto", **options)
+    rows = {"profile/gan": profile}
+    for suffix, ours, theirs in (
+        ("", "auto", "float32"),
+        (" in float32", "float32", "float32"),
+        (" in the policy", "auto", "auto"),
+    ):
+        precisions = [{"auto": "the CPU’s policy"}.get(dtype, dtype) for dtype in (ours, theirs)]
+        rows[f"adversarial{suffix}"] = row(
+            f"step of generator and discriminator, one update each, under `fit`, {precisions[0]}: {size}",
+            "the usual Keras GAN: `predict_on_batch` and three `train_on_batch`, Lab made beforehand, " + precisions[1],
             goal=1.2,
             unit="seconds per image",
-            ours=_seconds(found["ours"], steps["ours"] * batch_size),
-            theirs=_seconds(found["theirs"], steps["theirs"] * batch_size),
+            ours=seconds["adversarial", ours],
+            theirs=seconds["keras_gan", theirs],
+            note=f"both compute the same convolutions, {products:.0%} of our threads' busy time." if suffix else None,
         )
     return rows
 
