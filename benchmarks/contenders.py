@@ -97,7 +97,11 @@ def bare(network, size, batch_size, loss, dtype, width=1.0):
 
 
 def plain_keras(network, size, batch_size, loss, width=1.0):
-    """The papers' way: the same layers in plain Keras, fed with float32 numpy arrays of Lab made beforehand. Unit: a step."""
+    """The papers' way: the same layers in plain Keras, fed with float32 numpy arrays of Lab made beforehand. Unit: a step.
+
+    What `fit` then waits for its input's autotuning thread (see `colorize_lib.data.feed`) is "waited", and not in "seconds": in
+    short runs like these it would be half of the time.
+    """
     import keras
 
     from colorize_lib import color, models
@@ -115,7 +119,17 @@ def plain_keras(network, size, batch_size, loss, width=1.0):
 
     def prepare(steps):
         inputs, target = (np.array(part) for part in convention.encode(images(steps * batch_size, size)))
-        return lambda: model.fit(inputs, target, batch_size=batch_size, epochs=1, verbose=0) and None
+
+        def run():
+            ends = []
+            clock = keras.callbacks.LambdaCallback(
+                on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter())
+            )
+            begun = time.perf_counter()
+            model.fit(inputs, target, batch_size=batch_size, epochs=1, verbose=0, callbacks=[clock])
+            return {"seconds": ends[-1] - begun, "waited": time.perf_counter() - ends[-1]}
+
+        return run
 
     return prepare
 
