@@ -68,9 +68,9 @@ test-browser: setup  ## the two pages in headless Chromium
 test: setup  ## ruff, pytest on TensorFlow and on JAX, and the notebooks against their committed outputs
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(PY) -m pytest --durations=10
+	$(PY) -m pytest -n 2 --durations=10
 	KERAS_BACKEND=jax $(PY) -m pytest -n 2 -m 'not long' --durations=10
-	$(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with tests/nbval.cfg notebooks
+	$(PY) -m pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with tests/nbval.cfg notebooks
 
 soak: setup  ## what takes too long for `make test`: twenty kills of each kind, each notebook with a changed parameter
 	COLORIZE_SOAK=1 $(PY) -m pytest tests/test_faults.py tests/test_mutations.py tests/test_notebooks.py --durations=0
@@ -78,7 +78,7 @@ soak: setup  ## what takes too long for `make test`: twenty kills of each kind, 
 coverage: setup  ## the share of the code that the tests run, and which lines they do not
 	$(PY) -m pytest --cov=colorize_lib --cov=data_prep --cov-report=term-missing:skip-covered
 
-bench: setup  ## how fast and how large, against whom: fills results/bench.json (ROWS="lab scoring" for some; about 25 minutes)
+bench: setup  ## how fast and how large, against whom: fills results/bench.json (ROWS="lab scoring" for some; about 30 minutes)
 	$(PY) -m benchmarks measure $(ROWS) $(addprefix --photographs ,$(PHOTOGRAPHS))
 
 audit: setup  ## known vulnerabilities of the pinned packages; needs the network

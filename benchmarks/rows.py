@@ -40,12 +40,12 @@ class Plan:
     scored: int = 10_000
     looped: int = 40
     remembered: int = 100_000
-    quality: dict = field(default_factory=lambda: dict(train=4000, test=1000, epochs=2, width=0.5))
+    quality: dict = field(default_factory=lambda: dict(train=20_000, test=10_000, epochs=3, width=0.25))
     seeds: int = 3
     grown: int = 512
     sides: tuple = (32, 64, 128, 256)
     matrix: int = 2048
-    photographs: int = 200
+    photographs: int = 500
     folder: Path | None = None
 
 
