@@ -23,7 +23,7 @@ def test_classes_are_learned_from_gray_and_the_features_move_to_a_colorizer():
     split = striped()
     keras.utils.set_random_seed(0)
     classifier = classification.compiled(2, size=32, width=0.1, learning_rate=3e-3)
-    classifier.fit(Batches(split, 8, seed=0, labels=True), epochs=8, verbose=0)
+    classifier.fit(Batches(split, 8, seed=0, labels=True), epochs=12, verbose=0)
     assert classifier.evaluate(Batches(split, 16, labels=True), verbose=0, return_dict=True)["accuracy"] > 0.9
 
     grays = Split(np.repeat(split.images.mean(-1, keepdims=True).astype("uint8"), 3, axis=-1), split.labels)
