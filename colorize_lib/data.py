@@ -70,9 +70,9 @@ def feed(batches):
     """`Batches` as Keras' `fit`, `evaluate` and `predict` take them fastest; anything else, None too, as it is.
 
     On TensorFlow this is a `tf.data.Dataset` that is other than Keras' own in two ways. It has no autotuning, whose thread looks at
-    the pipeline after 10, 20, 40 … milliseconds, up to a minute, and is often not woken before: half of all epochs lasted until
-    then, one of 1.7 seconds 2.6. And it is no `Dataset.from_generator`, which on Python 3.11 makes the whole process take each
-    larger piece of memory from the system anew: up to a tenth of a training step was spent on that.
+    the pipeline after 10, 20, 40 … milliseconds and is often not woken before: about half of the epochs timed lasted until then,
+    one of 1.7 seconds 2.6. And it is no `Dataset.from_generator`, which on Python 3.11 makes the whole process take each larger
+    piece of memory from the system anew: up to a tenth of a training step was spent on that.
     """
     if keras.backend.backend() != "tensorflow" or not isinstance(batches, Batches):
         return batches
