@@ -105,11 +105,12 @@ def plain_keras(network, size, batch_size, loss, width=1.0):
     import keras
 
     from colorize_lib import color, models
-    from colorize_lib.models.layers import BatchNormalization
 
-    def of_keras(layer):
-        kind = keras.layers.BatchNormalization if isinstance(layer, BatchNormalization) else type(layer)
-        return kind.from_config(layer.get_config())
+    def of_keras(layer):  # the library's own layers have the names of Keras'
+        kind, options = getattr(keras.layers, type(layer).__name__, type(layer)), layer.get_config()
+        factor = options.pop("upsampling", 1)
+        layer = kind.from_config(options)
+        return keras.Sequential([keras.layers.UpSampling2D(factor), layer]) if factor > 1 else layer
 
     model = keras.models.clone_model(
         models.build(network, size=size, width=width, dtype="float32"), clone_function=of_keras

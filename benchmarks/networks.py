@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 
-from colorize_lib import adversarial, models
+from colorize_lib import adversarial, fusion, models
 from colorize_lib.colorizer import compiled
 from colorize_lib.data import Batches, Split
 
@@ -83,4 +83,11 @@ def _flops(layer):
     if not isinstance(layer, keras.layers.Conv2D | keras.layers.Conv2DTranspose | keras.layers.Dense):
         return 0
     place = layer.input if isinstance(layer, keras.layers.Conv2DTranspose) else layer.output
-    return 2 * math.prod(place.shape[1:-1]) * math.prod(layer.kernel.shape)
+    products = math.prod(place.shape[1:-1]) * math.prod(layer.kernel.shape)
+    factor = getattr(layer, "upsampling", 1)
+    if factor > 1 and layer.kernel_size == (1, 1):
+        products /= factor**2  # on the smaller map
+    elif factor > 1 and fusion.tensorflow_cpu():  # a transposed convolution with larger weights
+        taps = layer.kernel_size[0]
+        products *= ((factor + 2 * (taps // 2)) / (factor * taps)) ** 2
+    return 2 * products

@@ -39,7 +39,10 @@ def _convolution(layer, shape, padding):
     (kernel, _), (stride, _), bias = layer.kernel_size, layer.strides, layer.use_bias
     if layer.padding == "same":
         padding = "same" if stride == 1 else kernel // 2 - (kernel % 2 == 0)
-    return _activated(nn.Conv2d(shape[-1], layer.filters, kernel, stride, padding, bias=bias), layer)
+    convolution = _activated(nn.Conv2d(shape[-1], layer.filters, kernel, stride, padding, bias=bias), layer)
+    return (
+        nn.Sequential(nn.Upsample(scale_factor=layer.upsampling), convolution) if layer.upsampling > 1 else convolution
+    )
 
 
 def _transposed(layer, shape, padding):

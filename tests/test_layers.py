@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from colorize_lib import fusion
-from colorize_lib.models.layers import BatchNormalization
+from colorize_lib.models.layers import BatchNormalization, Conv2D, Conv2DTranspose
 
 
 def trained(layer, images, policy):
@@ -61,3 +61,79 @@ def test_weights_of_both_layers_are_the_same_files(tmp_path):
     models[0].load_weights(paths[1])
     assert [weight[0] for weight in models[0].get_weights()] == [0, 1, 2, 3]
     models[1].load_weights(paths[0])
+
+
+def in_integers(chain, size, policy, channels=2):
+    """Outputs, and weights after one compiled training step, of layers one after the other where all numbers are small integers:
+    bfloat16 computes with those exactly."""
+    random = np.random.default_rng(0)
+    network = keras.Sequential([keras.Input((*size, channels)), *chain])
+    network.compile(keras.optimizers.SGD(1.0), loss=lambda target, found: ops.sum(found * target), jit_compile=False)
+    network.set_weights([random.integers(-1, 2, weight.shape) for weight in network.weights])
+    images = random.integers(-1, 2, (2, *size, channels)).astype("float32")
+    outputs = network.predict(images, verbose=0)
+    network.train_on_batch(images, random.integers(-1, 2, outputs.shape).astype("float32"))
+    return [np.asarray(outputs, "float32"), *network.get_weights()]
+
+
+def assert_same(ours, theirs):
+    assert len(ours) == len(theirs) > 1
+    for found, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(("kernel", "factor"), [(1, 2), (2, 2), (3, 2), (4, 2), (5, 2), (3, 3), (2, 5)])
+@pytest.mark.parametrize("size", [(3, 4), (9, 8)])
+def test_upsampling_within_a_convolution_is_that_before_it(size, kernel, factor, policy):
+    options = dict(padding="same", activation="relu", dtype=policy)
+    ours = in_integers([Conv2D(3, kernel, upsampling=factor, **options)], size, policy)
+    plain = [keras.layers.UpSampling2D(factor, dtype=policy), keras.layers.Conv2D(3, kernel, **options)]
+    assert ours[0].shape == (2, factor * size[0], factor * size[1], 3)
+    assert_same(ours, in_integers(plain, size, policy))
+
+
+@pytest.mark.parametrize("layer", [Conv2D, Conv2DTranspose])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(("kernel", "strides"), [(1, 1), (3, 1), (4, 2), (3, 2), (2, 3), ((2, 3), (2, 1))])
+@pytest.mark.parametrize("size", [(4, 4), (7, 5), (17, 16)])
+def test_convolutions_learn_as_keras_layers(layer, size, kernel, strides, padding):
+    options = dict(strides=strides, padding=padding, use_bias=padding == "same", dtype="mixed_bfloat16")
+    of_keras = getattr(keras.layers, layer.__name__)
+    chains = [kind(3, kernel, **options) for kind in (layer, of_keras)]
+    assert_same(*(in_integers([one], size, "mixed_bfloat16") for one in chains))
+
+
+@pytest.mark.parametrize("options", [dict(dilation_rate=2), dict(data_format="channels_first"), dict(groups=2)])
+def test_other_convolutions_are_left_to_keras(options, monkeypatch):
+    monkeypatch.setattr(fusion, "convolution", None)
+    images = np.ones((1, 6, 6, 6), "float32")
+    ours, theirs = (kind(4, 3, kernel_initializer="ones", **options) for kind in (Conv2D, keras.layers.Conv2D))
+    if "data_format" in options and keras.backend.backend() == "tensorflow":
+        assert ours.compute_output_shape(images.shape) == theirs.compute_output_shape(images.shape)
+    else:
+        np.testing.assert_array_equal(np.array(ours(images)), np.array(theirs(images)))
+
+
+def test_sizes_may_be_unknown():
+    network = keras.Sequential([keras.Input((None, None, 1)), Conv2D(2, 3, padding="same", upsampling=2)])
+    assert network.output_shape == (None, None, None, 2)
+    for size in (3, 5):
+        assert network.predict(np.ones((1, size, size, 1)), verbose=0).shape == (1, 2 * size, 2 * size, 2)
+
+
+@pytest.mark.parametrize("options", [dict(strides=2), dict(padding="valid"), dict(data_format="channels_first")])
+def test_upsampling_goes_with_plain_convolutions(options):
+    with pytest.raises(ValueError, match="strides of 1, same padding"):
+        Conv2D(2, 3, **{"padding": "same", "upsampling": 2} | options)
+
+
+def test_the_smaller_map_is_used_in_compiled_steps(monkeypatch):
+    calls = []
+    kernel = fusion.upsampled_convolution
+    monkeypatch.setattr(fusion, "upsampled_convolution", lambda *given: calls.append(1) or kernel(*given))
+    network = keras.Sequential([keras.Input((4, 4, 1)), Conv2D(2, 3, padding="same", upsampling=2)])
+    network(np.ones((1, 4, 4, 1)))
+    assert not calls
+    network.predict(np.ones((1, 4, 4, 1)), verbose=0)
+    assert len(calls) == (keras.backend.backend() == "tensorflow")

@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from keras import layers
 from overfitting import batch, remaining_error
 
 from colorize_lib import models
 from colorize_lib.errors import InputError
+from colorize_lib.models.layers import Conv2D, Conv2DTranspose
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def test_shapes_and_parameter_count(decoder, target, channels, count):
     assert model.count_params() == count
 
 
-@pytest.mark.parametrize(("decoder", "kind"), [("upsample", layers.Conv2D), ("transpose", layers.Conv2DTranspose)])
+@pytest.mark.parametrize(("decoder", "kind"), [("upsample", Conv2D), ("transpose", Conv2DTranspose)])
 def test_six_steps_down_and_six_up_mirror_each_other(decoder, kind):
     model = models.build("yosemite_unet", decoder=decoder)
     down = [model.get_layer(f"down{i}_conv") for i in range(1, 7)]

@@ -21,25 +21,25 @@ from keras import layers
 
 from colorize_lib.errors import InputError
 from colorize_lib.models import register
-from colorize_lib.models.layers import BatchNormalization, require_size, scaled
+from colorize_lib.models.layers import BatchNormalization, Conv2D, Conv2DTranspose, require_size, scaled
 
 
-def _convolution(x, filters, name, kernel=3, strides=1, padding="same"):
-    return layers.Conv2D(filters, kernel, strides, padding=padding, activation="relu", name=name)(x)
+def _convolution(x, filters, name, kernel=3, strides=1, padding="same", upsampling=1):
+    return Conv2D(filters, kernel, strides, padding, activation="relu", upsampling=upsampling, name=name)(x)
 
 
-def _ab(x):
+def _ab(x, upsampling):
     # In float32 under mixed precision, as every layer after it: bfloat16 is coarser than the 1/255 steps of ab.
-    return layers.Conv2D(2, 3, padding="same", activation="tanh", dtype="float32", name="ab")(x)
+    return Conv2D(2, 3, padding="same", activation="tanh", upsampling=upsampling, dtype="float32", name="ab")(x)
 
 
 def _decoder(x, steps, width):
     """Convolutions, each with (filters, upsampling after it), then ab at half the resolution, and its upsampling."""
+    before = 1
     for i, (filters, factor) in enumerate(steps, 1):
-        x = _convolution(x, scaled(filters, width), f"decoder{i}_conv")
-        if factor > 1:
-            x = layers.UpSampling2D(factor, name=f"decoder{i}_up")(x)
-    return layers.UpSampling2D(2, dtype="float32", name="ab_up")(_ab(x))
+        x = _convolution(x, scaled(filters, width), f"decoder{i}_conv", upsampling=before)
+        before = factor
+    return layers.UpSampling2D(2, dtype="float32", name="ab_up")(_ab(x, before))
 
 
 def _pretrained(application, size, weights):
@@ -125,11 +125,11 @@ def resnet50_autoencoder(size=300, width=1.0, freeze_backbone=False, weights="im
         (32, 3, 1, "same", 3),
         (16, 2, 1, "same", 5),
     )
+    before = 1
     for i, (filters, kernel, strides, padding, factor) in enumerate(head, 1):
-        x = _convolution(x, scaled(filters, width), f"head{i}_conv", kernel, strides, padding)
-        if factor > 1:
-            x = layers.UpSampling2D(factor, name=f"head{i}_up")(x)
-    return keras.Model(inputs, _ab(x), name="resnet50_autoencoder")
+        x = _convolution(x, scaled(filters, width), f"head{i}_conv", kernel, strides, padding, before)
+        before = factor
+    return keras.Model(inputs, _ab(x, before), name="resnet50_autoencoder")
 
 
 @register("vgg16_features", convention="miu", paper="autoencoders")
@@ -170,17 +170,15 @@ def pix2pix_unet(size=256, width=1.0):
     x = inputs = keras.Input((size, size, 1), name="gray")
     skips = []
     for i, factor in enumerate((1, 2, 4, 8, 8, 8, 8), 1):
-        x = layers.Conv2D(scaled(32 * factor, width), 4, 2, padding="same", name=f"down{i}_conv")(x)
+        x = Conv2D(scaled(32 * factor, width), 4, 2, padding="same", name=f"down{i}_conv")(x)
         x = layers.LeakyReLU(0.2, name=f"down{i}_relu")(x)
         x = BatchNormalization(momentum=0.8, name=f"down{i}_bn")(x)
         skips.append(x)
     for i, skip in enumerate(reversed(skips[:-1]), 1):
-        x = layers.UpSampling2D(2, name=f"up{i}_up")(x)
-        x = _convolution(x, skip.shape[-1], f"up{i}_conv", kernel=4)
+        x = _convolution(x, skip.shape[-1], f"up{i}_conv", kernel=4, upsampling=2)
         x = BatchNormalization(momentum=0.8, name=f"up{i}_bn")(x)
         x = layers.Concatenate(name=f"up{i}_skip")([x, skip])
-    x = layers.UpSampling2D(2, name="up7_up")(x)
-    outputs = layers.Conv2D(3, 4, padding="same", activation="sigmoid", dtype="float32", name="rgb")(x)
+    outputs = Conv2D(3, 4, padding="same", activation="sigmoid", upsampling=2, dtype="float32", name="rgb")(x)
     return keras.Model(inputs, outputs, name="pix2pix_unet")
 
 
@@ -213,9 +211,7 @@ def dropout_autoencoder(size=32, width=1.0, dropout=0.2):
     x = layers.Dense(shape[0] * shape[1] * shape[2], name="decoder_dense")(x)
     x = layers.Reshape(shape, name="reshape")(x)
     for i, filters in enumerate((256, 128, 64), 1):
-        x = layers.Conv2DTranspose(
-            scaled(filters, width), 3, 2, padding="same", activation="relu", name=f"decoder{i}_conv"
-        )(x)
+        x = Conv2DTranspose(scaled(filters, width), 3, 2, padding="same", activation="relu", name=f"decoder{i}_conv")(x)
     # Transposed with stride 1, as in the cited code.
-    outputs = layers.Conv2DTranspose(3, 3, padding="same", activation="sigmoid", dtype="float32", name="rgb")(x)
+    outputs = Conv2DTranspose(3, 3, padding="same", activation="sigmoid", dtype="float32", name="rgb")(x)
     return keras.Model(inputs, outputs, name="dropout_autoencoder")

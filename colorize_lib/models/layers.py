@@ -38,3 +38,59 @@ class BatchNormalization(layers.BatchNormalization):
     def _has_kernel(self, inputs):
         plain = self.scale and self.center and not self.renorm and not self.synchronized
         return plain and self.axis == -1 and len(inputs.shape) == 4 and fusion.on_tensorflow_cpu(inputs)
+
+
+class Conv2D(layers.Conv2D):
+    """Keras' layer with its results, and with nearest-neighbour upsampling of its input by the factor `upsampling` before it: the
+    two layers that the papers have there, computed on the smaller map. On a CPU see `fusion.convolution`."""
+
+    def __init__(self, *arguments, upsampling=1, **options):
+        super().__init__(*arguments, **options)
+        self.upsampling = upsampling
+        kind = self.strides, self.padding, self.data_format
+        if upsampling > 1 and kind != ((1, 1), "same", "channels_last"):
+            raise ValueError("upsampling goes with strides of 1, same padding and channels last.")
+
+    def call(self, inputs):
+        outputs = super().call(inputs)
+        # 1 × 1 weights see pixel by pixel, so that copies may be made afterwards.
+        return _upsampled(outputs, self.upsampling) if self.kernel_size == (1, 1) else outputs
+
+    def convolution_op(self, inputs, kernel):
+        faster = _has_kernels(self, inputs)
+        if self.upsampling > 1 and self.kernel_size != (1, 1):
+            if faster and fusion.one_pass():
+                return fusion.upsampled_convolution(inputs, ops.cast(kernel, inputs.dtype), self.upsampling)
+            inputs = _upsampled(inputs, self.upsampling)
+        if faster:
+            return fusion.convolution(inputs, ops.cast(kernel, inputs.dtype), self.strides, self.padding)
+        return super().convolution_op(inputs, kernel)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = super().compute_output_shape(input_shape)
+        return batch, *(extent and extent * self.upsampling for extent in (height, width)), channels
+
+    def get_config(self):
+        return super().get_config() | {"upsampling": self.upsampling}
+
+
+class Conv2DTranspose(layers.Conv2DTranspose):
+    """Keras' layer with its results. On a CPU see `fusion.convolution`."""
+
+    def call(self, inputs):
+        if self.output_padding is not None or not _has_kernels(self, inputs):
+            return super().call(inputs)
+        size = self.compute_output_shape(inputs.shape)[1:3]
+        kernel = ops.cast(self.kernel, inputs.dtype)
+        outputs = fusion.transposed_convolution(inputs, kernel, size, self.strides, self.padding)
+        return self.activation(outputs + self.bias if self.use_bias else outputs)
+
+
+def _upsampled(x, factor):
+    return ops.repeat(ops.repeat(x, factor, axis=1), factor, axis=2) if factor > 1 else x
+
+
+def _has_kernels(layer, inputs):
+    """Whether `fusion` has faster ways for convolution `layer`: on TensorFlow and a CPU, for maps of known size."""
+    plain = layer.data_format == "channels_last" and layer.dilation_rate == (1, 1) and getattr(layer, "groups", 1) == 1
+    return plain and None not in inputs.shape[1:] and fusion.on_tensorflow_cpu(inputs)

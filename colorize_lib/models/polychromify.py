@@ -12,24 +12,26 @@ import keras
 from keras import layers
 
 from colorize_lib.models import register
-from colorize_lib.models.layers import BatchNormalization, scaled
+from colorize_lib.models.layers import BatchNormalization, Conv2D, scaled
 
 # Section 5, "Size of network": encoder convolutions, dense layers, decoder convolutions.
 S1 = ((32, 64, 128), (128, 64, 128), (128, 64, 32))
 S2 = ((32, 64, 128, 256), (128, 64, 32, 64, 128), (256, 128, 64, 32))
 
 
-def _convolution(x, filters, name, strides=1):
-    return layers.Conv2D(filters, 3, strides, padding="same", activation="relu", name=name)(x)
+def _convolution(x, filters, name, strides=1, upsampling=1):
+    return Conv2D(filters, 3, strides, padding="same", activation="relu", upsampling=upsampling, name=name)(x)
 
 
-def _output(x, channels):
+def _output(x, channels, upsampling=1):
     # tanh in float32: bfloat16 has 8 bits of mantissa, coarser than the 1/128 steps of ab.
-    return layers.Conv2D(channels, 1, activation="tanh", dtype="float32", name="ab")(x)
+    options = dict(padding="same", activation="tanh", upsampling=upsampling, dtype="float32")
+    return Conv2D(channels, 1, name="ab", **options)(x)
 
 
 def _autoencoder(sizes, *, size, width, strided=True, batch_norm=True, dropout=0.0, channels=2, name):
-    """Encoder convolutions, per-position dense bottleneck, decoder convolutions, 1×1 tanh output."""
+    """Encoder convolutions, per-position dense bottleneck, decoder convolutions, 1×1 tanh output; where the encoder has strides,
+    nearest-neighbour upsampling after each convolution of the decoder."""
     encoder, dense, decoder = sizes
     x = inputs = keras.Input((size, size, 1), name="lightness")
     for i, filters in enumerate(encoder, 1):
@@ -42,11 +44,10 @@ def _autoencoder(sizes, *, size, width, strided=True, batch_norm=True, dropout=0
             x = layers.Dropout(dropout, name=f"bottleneck{i}_dropout")(x)
     if batch_norm:
         x = BatchNormalization(name="decoder_bn")(x)
+    factor = 2 if strided else 1
     for i, filters in enumerate(decoder, 1):
-        x = _convolution(x, scaled(filters, width), f"decoder{i}_conv")
-        if strided:
-            x = layers.UpSampling2D(2, name=f"decoder{i}_up")(x)
-    return keras.Model(inputs, _output(x, channels), name=name)
+        x = _convolution(x, scaled(filters, width), f"decoder{i}_conv", upsampling=1 if i == 1 else factor)
+    return keras.Model(inputs, _output(x, channels, factor), name=name)
 
 
 @register("cnn", convention="polychromify", paper="polychromify")

@@ -17,7 +17,7 @@ from keras import layers, ops
 
 from colorize_lib.errors import InputError
 from colorize_lib.models import register
-from colorize_lib.models.layers import BatchNormalization, require_size, scaled
+from colorize_lib.models.layers import BatchNormalization, Conv2D, Conv2DTranspose, require_size, scaled
 
 # (filters, dropout): encoder steps after the first, full-resolution one, which has 64 filters; decoder steps.
 UNET_ENCODER = ((128, 0.0), (256, 0.0), (512, 0.0), (512, 0.0))
@@ -59,7 +59,7 @@ def _unet(encoder, *, size, width, batch_norm, initializer, name):
     x = inputs = keras.Input((size, size, 1), name="lightness")
     skips = []
     for i, (filters, dropout) in enumerate(((64, 0.0), *encoder), 1):
-        convolution = layers.Conv2D(
+        convolution = Conv2D(
             scaled(filters, width),
             4,
             strides=1 if i == 1 else 2,
@@ -72,7 +72,7 @@ def _unet(encoder, *, size, width, batch_norm, initializer, name):
         if dropout:
             x = layers.Dropout(dropout, name=f"encoder{i}_dropout")(x)
     for i, ((filters, dropout), skip) in enumerate(zip(DECODER, reversed(skips[:-1]), strict=True), 1):
-        convolution = layers.Conv2DTranspose(
+        convolution = Conv2DTranspose(
             scaled(filters, width),
             4,
             strides=2,
@@ -85,7 +85,7 @@ def _unet(encoder, *, size, width, batch_norm, initializer, name):
             x = layers.Dropout(dropout, name=f"decoder{i}_dropout")(x)
         x = layers.Concatenate(name=f"decoder{i}_skip")([skip, x])
     # tanh in float32: bfloat16 has 8 bits of mantissa, coarser than the 1/127.5 steps of ab.
-    ab = layers.Conv2D(2, 1, activation="tanh", kernel_initializer=initializer, dtype="float32", name="ab")(x)
+    ab = Conv2D(2, 1, activation="tanh", kernel_initializer=initializer, dtype="float32", name="ab")(x)
     return keras.Model(inputs, ab, name=name)
 
 
@@ -124,7 +124,7 @@ def _leaky_relu(x):
 
 def _convolutions(x, steps, width, batch_norm, initializer):
     for i, (filters, strides) in enumerate(steps, 1):
-        convolution = layers.Conv2D(
+        convolution = Conv2D(
             scaled(filters, width),
             4,
             strides,
@@ -152,7 +152,7 @@ def patch_discriminator(size=32, width=1.0, batch_norm=None, initializer="glorot
     _check("patch_discriminator", batch_norm, initializer)
     inputs = keras.Input((size, size, 3), name="lightness_ab")
     x = _convolutions(inputs, DISCRIMINATOR, width, batch_norm, initializer)
-    logits = layers.Conv2D(1, 4, padding="same", kernel_initializer=initializer, dtype="float32", name="logits")(x)
+    logits = Conv2D(1, 4, padding="same", kernel_initializer=initializer, dtype="float32", name="logits")(x)
     return keras.Model(inputs, logits, name="patch_discriminator")
 
 

@@ -21,19 +21,18 @@ from keras import layers
 
 from colorize_lib.errors import InputError
 from colorize_lib.models import register
-from colorize_lib.models.layers import require_size, scaled
+from colorize_lib.models.layers import Conv2D, Conv2DTranspose, require_size, scaled
 
 FILTERS = (64, 128, 256, 512, 512, 512)
 CHANNELS = {"rgb": 3, "ab": 2}
 
 
 def _upsample(x, filters, name, **options):
-    x = layers.UpSampling2D(2, name=f"{name}_up")(x)
-    return layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv", **options)(x)
+    return Conv2D(filters, 3, padding="same", upsampling=2, name=f"{name}_conv", **options)(x)
 
 
 def _transpose(x, filters, name, **options):
-    return layers.Conv2DTranspose(filters, 3, 2, padding="same", name=f"{name}_conv", **options)(x)
+    return Conv2DTranspose(filters, 3, 2, padding="same", name=f"{name}_conv", **options)(x)
 
 
 DECODERS = {"upsample": _upsample, "transpose": _transpose}
@@ -63,7 +62,7 @@ def yosemite_unet(size=256, width=1.0, decoder="upsample", target="rgb"):
     x = inputs = keras.Input((size, size, 1), name="gray")
     skips = []
     for i, filters in enumerate(FILTERS, 1):
-        x = layers.Conv2D(scaled(filters, width), 3, 2, padding="same", name=f"down{i}_conv")(x)
+        x = Conv2D(scaled(filters, width), 3, 2, padding="same", name=f"down{i}_conv")(x)
         x = layers.LeakyReLU(0.3, name=f"down{i}_relu")(x)
         skips.append(x)
     for i, skip in enumerate(reversed(skips[:-1]), 1):
