@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from colorize_lib import fusion
-from colorize_lib.models.layers import BatchNormalization, Conv2D, Conv2DTranspose
+from colorize_lib.models.layers import BatchNormalization, Conv2D, Conv2DTranspose, Dense
 
 
 def trained(layer, images, policy):
@@ -140,3 +140,18 @@ def test_the_smaller_map_is_used_in_compiled_steps(monkeypatch):
     assert not calls
     network.predict(np.ones((1, 4, 4, 1)), verbose=0)
     assert len(calls) == (keras.backend.backend() == "tensorflow")
+
+
+@pytest.mark.parametrize("layer", [Conv2D(8, 1, name="c"), Conv2DTranspose(8, 2, 2, name="t"), Dense(8, name="d")])
+def test_the_gradient_of_a_bias_keeps_all_terms(layer):
+    """65,536 of them, where bfloat16 stops to count at 256."""
+    found = []
+    for policy in ("float32", "mixed_bfloat16"):
+        twin = type(layer).from_config(layer.get_config() | {"dtype": policy})
+        network = keras.Sequential([keras.Input((128, 128, 2)), twin])
+        network.compile(keras.optimizers.SGD(1.0), loss=lambda target, found: ops.mean(found), jit_compile=False)
+        images = np.ones((4, 128, 128, 2), "float32")
+        network.train_on_batch(images, np.zeros((4, *network.output_shape[1:]), "float32"))
+        found.append(np.array(twin.bias))
+    assert found[0] == pytest.approx(np.full(8, -1 / 8), rel=1e-4)
+    assert found[1] == pytest.approx(found[0], rel=0.01)

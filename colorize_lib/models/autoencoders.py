@@ -21,7 +21,7 @@ from keras import layers
 
 from colorize_lib.errors import InputError
 from colorize_lib.models import register
-from colorize_lib.models.layers import BatchNormalization, Conv2D, Conv2DTranspose, require_size, scaled
+from colorize_lib.models.layers import BatchNormalization, Conv2D, Conv2DTranspose, Dense, require_size, scaled
 
 
 def _convolution(x, filters, name, kernel=3, strides=1, padding="same", upsampling=1):
@@ -205,10 +205,10 @@ def dropout_autoencoder(size=32, width=1.0, dropout=0.2):
     for i, filters in enumerate((64, 128, 256), 1):
         x = _convolution(x, scaled(filters, width), f"encoder{i}_conv", strides=2)
     shape = x.shape[1:]
-    x = layers.Dense(scaled(256, width), name="latent_dense")(layers.Flatten(name="flatten")(x))
+    x = Dense(scaled(256, width), name="latent_dense")(layers.Flatten(name="flatten")(x))
     if dropout:
         x = layers.Dropout(dropout, name="latent_dropout")(x)
-    x = layers.Dense(shape[0] * shape[1] * shape[2], name="decoder_dense")(x)
+    x = Dense(shape[0] * shape[1] * shape[2], name="decoder_dense")(x)
     x = layers.Reshape(shape, name="reshape")(x)
     for i, filters in enumerate((256, 128, 64), 1):
         x = Conv2DTranspose(scaled(filters, width), 3, 2, padding="same", activation="relu", name=f"decoder{i}_conv")(x)

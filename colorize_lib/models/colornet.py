@@ -26,14 +26,14 @@ from keras.initializers import VarianceScaling
 from colorize_lib.checkpoint import read_state_dict
 from colorize_lib.errors import InputError
 from colorize_lib.models import register
-from colorize_lib.models.layers import BatchNormalization, Conv2D, require_size, scaled
+from colorize_lib.models.layers import BatchNormalization, Conv2D, Dense, require_size, scaled
 
 # Names of ResNet-18's feature layers here, and of all its tensors in PyTorch.
 _BACKBONE_LAYER = re.compile(r"conv1|bn1|layer[1-4]_block[12]_(conv[12]|bn[12]|downsample_(conv|bn))")
 _TORCH_TENSOR = re.compile(r"(conv1|bn1|fc|layer[1-4]\.[01]\.(conv[12]|bn[12]|downsample\.[01]))\.\w+")
 _TORCH_SUFFIXES = {
     Conv2D: ("weight",),
-    layers.Dense: ("weight", "bias"),
+    Dense: ("weight", "bias"),
     BatchNormalization: ("weight", "bias", "running_mean", "running_var"),
 }
 
@@ -89,7 +89,7 @@ def resnet18_gray(size=224, width=1.0, classes=365):
     """ResNet-18 for gray images: (size, size, 1) → logits (classes,). 365 are the classes of Places365, as in the code."""
     inputs = keras.Input((size, size, 1), name="gray")
     x = layers.Flatten(name="flatten")(_global(_midlevel(inputs, width), width))
-    return keras.Model(inputs, layers.Dense(classes, dtype="float32", name="fc")(x), name="resnet18_gray")
+    return keras.Model(inputs, Dense(classes, dtype="float32", name="fc")(x), name="resnet18_gray")
 
 
 def _head_convolution(x, filters, name, **options):
@@ -106,7 +106,7 @@ def _features(name, size, width, fusion):
     if fusion:
         everywhere = layers.UpSampling2D(size // 8, name="fusion_repeat")(_global(x, width))
         x = layers.Concatenate(name="fusion_concat")([x, everywhere])
-        x = _batch_norm(layers.Dense(scaled(128, width), name="fusion_dense")(x), "fusion_bn")
+        x = _batch_norm(Dense(scaled(128, width), name="fusion_dense")(x), "fusion_bn")
     x = _batch_norm(_head_convolution(x, scaled(128, width), "head_conv1"), "head_bn1")
     x = layers.ReLU(name="head_relu1")(x)
     x = _batch_norm(_head_convolution(x, scaled(64, width), "head_conv2", upsampling=2), "head_bn2")

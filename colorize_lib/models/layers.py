@@ -52,7 +52,9 @@ class Conv2D(layers.Conv2D):
             raise ValueError("upsampling goes with strides of 1, same padding and channels last.")
 
     def call(self, inputs):
-        outputs = super().call(inputs)
+        if self.data_format != "channels_last":
+            return super().call(inputs)
+        outputs = _finished(self, self.convolution_op(inputs, self.kernel))
         # 1 × 1 weights see pixel by pixel, so that copies may be made afterwards.
         return _upsampled(outputs, self.upsampling) if self.kernel_size == (1, 1) else outputs
 
@@ -82,8 +84,22 @@ class Conv2DTranspose(layers.Conv2DTranspose):
             return super().call(inputs)
         size = self.compute_output_shape(inputs.shape)[1:3]
         kernel = ops.cast(self.kernel, inputs.dtype)
-        outputs = fusion.transposed_convolution(inputs, kernel, size, self.strides, self.padding)
-        return self.activation(outputs + self.bias if self.use_bias else outputs)
+        return _finished(self, fusion.transposed_convolution(inputs, kernel, size, self.strides, self.padding))
+
+
+class Dense(layers.Dense):
+    """Keras' layer with its results, and in bfloat16 on a CPU with a better gradient of the bias: see `fusion.add_bias`."""
+
+    def call(self, inputs, training=None):
+        return _finished(self, ops.matmul(inputs, self.kernel))
+
+
+def _finished(layer, outputs):
+    """Bias and activation."""
+    if layer.use_bias:
+        own = layer.compute_dtype == "bfloat16" and fusion.on_tensorflow_cpu(outputs)
+        outputs = (fusion.add_bias if own else ops.add)(outputs, ops.cast(layer.bias, outputs.dtype))
+    return layer.activation(outputs)
 
 
 def _upsampled(x, factor):

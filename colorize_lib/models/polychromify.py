@@ -12,7 +12,7 @@ import keras
 from keras import layers
 
 from colorize_lib.models import register
-from colorize_lib.models.layers import BatchNormalization, Conv2D, scaled
+from colorize_lib.models.layers import BatchNormalization, Conv2D, Dense, scaled
 
 # Section 5, "Size of network": encoder convolutions, dense layers, decoder convolutions.
 S1 = ((32, 64, 128), (128, 64, 128), (128, 64, 32))
@@ -39,7 +39,7 @@ def _autoencoder(sizes, *, size, width, strided=True, batch_norm=True, dropout=0
     if batch_norm:
         x = BatchNormalization(name="encoder_bn")(x)
     for i, units in enumerate(dense, 1):
-        x = layers.Dense(scaled(units, width), activation="relu", name=f"bottleneck{i}_dense")(x)
+        x = Dense(scaled(units, width), activation="relu", name=f"bottleneck{i}_dense")(x)
         if dropout and i < len(dense):  # between the dense layers
             x = layers.Dropout(dropout, name=f"bottleneck{i}_dropout")(x)
     if batch_norm:

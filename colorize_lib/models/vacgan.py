@@ -17,7 +17,7 @@ from keras import layers, ops
 
 from colorize_lib.errors import InputError
 from colorize_lib.models import register
-from colorize_lib.models.layers import BatchNormalization, Conv2D, Conv2DTranspose, require_size, scaled
+from colorize_lib.models.layers import BatchNormalization, Conv2D, Conv2DTranspose, Dense, require_size, scaled
 
 # (filters, dropout): encoder steps after the first, full-resolution one, which has 64 filters; decoder steps.
 UNET_ENCODER = ((128, 0.0), (256, 0.0), (512, 0.0), (512, 0.0))
@@ -172,5 +172,5 @@ def vac_classifier(size=32, width=1.0, classes=10, initializer="glorot_uniform")
     _check("vac_classifier", None, initializer)
     inputs = keras.Input((size, size, 3), name="lightness_ab")
     x = layers.Flatten(name="flatten")(_convolutions(inputs, CLASSIFIER, width, None, initializer))
-    logits = layers.Dense(classes, kernel_initializer=initializer, dtype="float32", name="logits")(x)
+    logits = Dense(classes, kernel_initializer=initializer, dtype="float32", name="logits")(x)
     return keras.Model(inputs, logits, name="vac_classifier")
