@@ -330,7 +330,7 @@ def quality(plan):
         found = [[worker.measure(seed) for worker in (half, full, control)] for seed in range(plan.seeds)]
     psnr = [[run["psnr"] for run in side] for side in zip(*found, strict=True)]
     differences, by_chance = ([a - b for a, b in zip(psnr[side], psnr[1], strict=True)] for side in (0, 2))
-    in_words = lambda values: ", ".join(f"{value:+.3f}" for value in values)
+    words, words_by_chance = (", ".join(f"{value:+.3f}" for value in side) for side in (differences, by_chance))
     settings = plan.quality
     made = row(
         f"test PSNR of Polychromify, width {settings['width']:g}, after {settings['epochs']} epochs of {settings['train']:,} "
@@ -340,8 +340,8 @@ def quality(plan):
         ours=psnr[0],
         theirs=psnr[1],
         ratio=1.0,
-        note=f"differences {in_words(differences)} dB, mean {statistics.mean(differences):+.3f}; of float32 to itself after a "
-        f"change of the initial weights by a millionth {in_words(by_chance)} dB.",
+        note=f"differences {words} dB, mean {statistics.mean(differences):+.3f}; of float32 to itself after a "
+        f"change of the initial weights by a millionth {words_by_chance} dB.",
         differences=[round(value, 4) for value in differences],
         by_chance=[round(value, 4) for value in by_chance],
     )
