@@ -315,7 +315,7 @@ def adversarial(plan):
             unit="seconds per image",
             ours=seconds["adversarial", ours],
             theirs=seconds["keras_gan", theirs],
-            note=f"both compute the same convolutions, {products:.0%} of our threads' busy time." if suffix else None,
+            note=f"convolutions and matrix products are {products:.0%} of our threads' busy time." if suffix else None,
         )
     return rows
 
