@@ -80,11 +80,21 @@ class Conv2DTranspose(layers.Conv2DTranspose):
     """Keras' layer with its results. On a CPU see `fusion.convolution`."""
 
     def call(self, inputs):
-        if self.output_padding is not None or not _has_kernels(self, inputs):
+        if self.data_format != "channels_last":
             return super().call(inputs)
-        size = self.compute_output_shape(inputs.shape)[1:3]
-        kernel = ops.cast(self.kernel, inputs.dtype)
-        return _finished(self, fusion.transposed_convolution(inputs, kernel, size, self.strides, self.padding))
+        if self.output_padding is None and _has_kernels(self, inputs):
+            size, kernel = self.compute_output_shape(inputs.shape)[1:3], ops.cast(self.kernel, inputs.dtype)
+            outputs = fusion.transposed_convolution(inputs, kernel, size, self.strides, self.padding)
+        else:
+            outputs = ops.conv_transpose(
+                inputs,
+                self.kernel,
+                strides=list(self.strides),
+                padding=self.padding,
+                output_padding=self.output_padding,
+                dilation_rate=self.dilation_rate,
+            )
+        return _finished(self, outputs)
 
 
 class Dense(layers.Dense):
@@ -97,8 +107,13 @@ class Dense(layers.Dense):
 def _finished(layer, outputs):
     """Bias and activation."""
     if layer.use_bias:
-        own = layer.compute_dtype == "bfloat16" and fusion.on_tensorflow_cpu(outputs)
-        outputs = (fusion.add_bias if own else ops.add)(outputs, ops.cast(layer.bias, outputs.dtype))
+        bias = ops.cast(layer.bias, layer.compute_dtype)
+        if layer.compute_dtype != "bfloat16":
+            outputs = ops.add(outputs, bias)
+        elif fusion.on_tensorflow_cpu(outputs):
+            outputs = fusion.add_bias(outputs, bias)
+        else:  # in float32, so that the bias' gradient is summed up in it; XLA makes one pass of it
+            outputs = ops.cast(ops.cast(outputs, "float32") + ops.cast(bias, "float32"), "bfloat16")
     return layer.activation(outputs)
 
 
