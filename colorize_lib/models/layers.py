@@ -98,7 +98,7 @@ class Conv2DTranspose(layers.Conv2DTranspose):
 
 
 class Dense(layers.Dense):
-    """Keras' layer with its results, and in bfloat16 on a CPU with a better gradient of the bias: see `fusion.add_bias`."""
+    """Keras' layer with its results, and in bfloat16 with a gradient of the bias that keeps all terms: see `fusion.add_bias`."""
 
     def call(self, inputs, training=None):
         return _finished(self, ops.matmul(inputs, self.kernel))
