@@ -18,6 +18,7 @@ This is the one module with code for each backend: they differ in how gradients 
 import keras
 from keras import ops
 
+from colorize_lib import optimizers
 from colorize_lib.colorizer import Colorizer
 from colorize_lib.errors import InputError
 
@@ -58,7 +59,7 @@ def adam_optimizers(learning_rate=3e-4, decay_steps=20_000, decay_rate=0.1, floo
 
     def adam(factor, updates):
         schedule = ExponentialDecay(factor * learning_rate, updates * decay_steps, decay_rate, factor * floor)
-        return keras.optimizers.Adam(schedule, epsilon=1e-8)  # TensorFlow 1's default, which the code takes
+        return optimizers.Adam(schedule, epsilon=1e-8)  # TensorFlow 1's default, which the code takes
 
     return {
         "optimizer": adam(1, generator_updates),

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from colorize_lib import color, models, resident
+from colorize_lib import color, models, optimizers, resident
 from colorize_lib.errors import InputError
 
 
@@ -45,7 +45,7 @@ def compiled(classes, *, name="resnet18_gray", learning_rate=1e-3, **options):
     """
     classifier = Classifier(models.build(name, classes=classes, **options), models.entry(name).convention)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    classifier.compile(optimizer=keras.optimizers.Adam(learning_rate), loss=loss, metrics=["accuracy"])
+    classifier.compile(optimizer=optimizers.Adam(learning_rate), loss=loss, metrics=["accuracy"])
     return classifier
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from colorize_lib import color, files, models, resident
+from colorize_lib import color, files, models, optimizers, resident
 from colorize_lib.decode import decode, upright
 from colorize_lib.errors import InputError, reason
 
@@ -159,8 +159,7 @@ def compiled(
 def prepare(colorizer, *, optimizer="adam", learning_rate=1e-3, loss="mse", metrics=()):
     """Compile a colorizer that is there already, with the arguments of `compiled`, and return it."""
     means = [keras.metrics.MeanMetricWrapper(function, name=function.__name__) for function in metrics]
-    chosen = keras.optimizers.get({"class_name": optimizer, "config": {"learning_rate": learning_rate}})
-    colorizer.compile(optimizer=chosen, loss=loss, metrics=means)
+    colorizer.compile(optimizer=optimizers.get(optimizer, learning_rate), loss=loss, metrics=means)
     return colorizer
 
 

@@ -16,10 +16,9 @@ photos, as any `Colorizer`.
 References: Zhang, Isola, Efros 2016, "Colorful Image Colorization", section 2; George 2022, "Model", "CNN+MRF Model".
 """
 
-import keras
 from keras import ops
 
-from colorize_lib import bins, color, mrf
+from colorize_lib import bins, color, mrf, optimizers
 from colorize_lib.colorizer import Colorizer
 from colorize_lib.errors import InputError
 
@@ -109,5 +108,5 @@ def compiled(network, convention, centres, weights=None, *, learning_rate=1e-3, 
     """
     model = DistributionColorizer(network, convention, centres, decoding)
     loss = bins.BinCrossEntropy(centres, weights, convention, neighbours)
-    model.compile(optimizer=keras.optimizers.Adam(learning_rate), loss=loss)
+    model.compile(optimizer=optimizers.Adam(learning_rate), loss=loss)
     return model
