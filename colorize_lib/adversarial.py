@@ -2,13 +2,14 @@
 
 Source: Galvão, Santos and Sánchez-Mateos 2019, sections 4.2, 4.3 and 5.1, and their released code. L and ab are scaled by
 the convention; G is the generator, D the discriminator, C the classifier; the last two see L and ab joined. Losses are means
-over images, and over patches or pixels and channels. One batch goes through these phases, each with its own Adam and with
-new dropout masks in G, which are the generator's noise:
+over images, and over patches or pixels and channels. One batch goes through these phases, each network with its own Adam:
 
     C      mean CE(C(x, y)) + mean CE(C(x, G(x)))                           only where there is a classifier
     D      mean BCE(D(x, y), 1 - smoothing) + mean BCE(D(x, G(x)), 0)       equation 6
     G, G   mean BCE(D(x, G(x)), 1) + λ mean |G(x) - y| + γ (CE + CE)        equations 5 and 7
 
+Dropout masks in G are its noise. C, D and G's first update see the same colorized images, G's second update new ones: the code
+draws new masks for each phase, which costs another pass of G a phase, and no phase's expected gradient is another by that.
 The generator's adversarial term is the non-saturating one (equation 3, right). The report's γ CE does not say of which images:
 the code takes the real and the colorized ones, of which only the latter have a gradient.
 
@@ -172,22 +173,23 @@ class AdversarialColorizer(Colorizer):
         real = ops.concatenate([lightness, target], axis=-1)
 
         def colorize():
-            return ops.concatenate([lightness, self.network(lightness, training=True)], axis=-1)
+            return ops.concatenate([lightness, self.network(lightness, training=True)], axis=-1), None
 
+        weights, optimizer = self.network.trainable_variables, self._phases["generator"][1]
+        fake, _, to_weights = self._pullback(colorize, weights)
         losses = {}
         if self.classifier is not None:
-            fake = colorize()
             losses |= self._minimize("classifier", lambda: self._classifier_losses(real, fake, labels, training=True))
-        fake = colorize()
         losses |= self._minimize("discriminator", lambda: self._discriminator_losses(real, fake, training=True))
-
-        def generator_losses():
-            fake = colorize()
-            return self._generator_losses(real, fake, labels, training=True) | {"prediction": fake[..., 1:]}
-
-        for _ in range(self.generator_updates):
-            losses |= self._minimize("generator", generator_losses)
-        return self._logs(losses, rgb, {"target": target, "prediction": losses["prediction"]})
+        for update in range(self.generator_updates):
+            if update:
+                fake, _, to_weights = self._pullback(colorize, weights)
+            found, (of_fake,) = self._gradients(
+                "generator", lambda fake: self._generator_losses(real, fake, labels, training=True), [], fake
+            )
+            optimizer.apply(to_weights(of_fake), weights)
+            losses |= found
+        return self._logs(losses, rgb, {"target": target, "prediction": fake[..., 1:]})
 
     def _test(self, data):
         rgb, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -236,31 +238,50 @@ class AdversarialColorizer(Colorizer):
     def _minimize(self, phase, losses):
         """One update of the phase's network. `losses`: function without arguments → dictionary with "PHASE_loss"."""
         network, optimizer = self._phases[phase]
-        variables = network.trainable_variables
+        results, gradients = self._gradients(phase, losses, network.trainable_variables)
+        optimizer.apply(gradients, network.trainable_variables)
+        return results
+
+    def _gradients(self, phase, losses, variables, *tensors):
+        """Losses, and the gradients of "PHASE_loss": of `tensors`, which are the arguments of `losses`, then of `variables`."""
+
+        def loss(*tensors):
+            results = losses(*tensors)
+            return results[f"{phase}_loss"], results
+
+        value, results, back = self._pullback(loss, variables, *tensors)
+        return results, back(ops.ones_like(value) / _replicas())  # the optimizer adds up the replicas' gradients
+
+    def _pullback(self, function, variables, *tensors):
+        """`function` of `tensors` and variables, to be differentiated later.
+
+        Returns:
+            what `function` returns: a tensor, and what is not differentiated; and a function of the tensor's gradient that
+            returns those of `tensors`, then of `variables`. It may be called once.
+        """
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
+            sources = [*tensors, *(variable.value for variable in variables)]
             with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch([variable.value for variable in variables])  # no gradients of the other networks' weights
-                results = losses()
-                loss = results[f"{phase}_loss"] / _replicas()  # the optimizer adds up the replicas' gradients
-            optimizer.apply(tape.gradient(loss, variables), variables)
-            return results
+                tape.watch(sources)  # no gradients of the other networks' weights
+                output, more = function(*tensors)
+            return output, more, lambda gradient: tape.gradient(output, sources, gradient)
 
         import jax
 
         state = [(variable, variable.value) for variable in self.variables]
 
-        def pure(values):
-            with keras.StatelessScope([*state, *zip(variables, values, strict=True)]):
-                results = losses()
-                return results[f"{phase}_loss"], (results, [v.value for v in self.non_trainable_variables])
+        def pure(*values):
+            with keras.StatelessScope([*state, *zip(variables, values[len(tensors) :], strict=True)]):
+                output, more = function(*values[: len(tensors)])
+                return output, (more, [v.value for v in self.non_trainable_variables])
 
-        gradients, (results, updated) = jax.grad(pure, has_aux=True)([variable.value for variable in variables])
+        values = [variable.value for variable in variables]
+        output, back, (more, updated) = jax.vjp(pure, *tensors, *values, has_aux=True)
         for variable, value in zip(self.non_trainable_variables, updated, strict=True):  # dropout's seeds among them
             variable.assign(value)
-        optimizer.apply(gradients, variables)
-        return results
+        return output, more, back
 
 
 def _binary_crossentropy(logits, label):

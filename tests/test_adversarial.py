@@ -122,10 +122,6 @@ def plain_losses(model, images, labels, steps, distance, smoothing):
     def entropy(weights, pairs):
         return -ops.mean(ops.sum(one_hot * ops.log(ops.softmax(c(weights, pairs)[0])), -1))
 
-    def generated():
-        prediction, g.state = g(g.weights, lightness)
-        return ops.concatenate([lightness, prediction], -1)
-
     def generator_loss(weights):
         prediction, state = g(weights, lightness)
         fake = ops.concatenate([lightness, prediction], -1)
@@ -138,10 +134,9 @@ def plain_losses(model, images, labels, steps, distance, smoothing):
     history = []
     for _ in range(steps):
         row = {}
+        fake = ops.concatenate([lightness, g(g.weights, lightness)[0]], -1)  # masks as in the first update of `g`
         if c:
-            fake = generated()
             row["classifier_loss"], _ = c.minimize(lambda w, fake=fake: (entropy(w, real) + entropy(w, fake), None))
-        fake = generated()
         row["discriminator_loss"], _ = d.minimize(
             lambda w, fake=fake: (judged(w, real, 1 - smoothing) + judged(w, fake, 0.0), None)
         )
