@@ -78,7 +78,7 @@ soak: setup  ## what takes too long for `make test`: twenty kills of each kind, 
 coverage: setup  ## the share of the code that the tests run, and which lines they do not
 	$(PY) -m pytest --cov=colorize_lib --cov=data_prep --cov-report=term-missing:skip-covered
 
-bench: setup  ## how fast and how large, against whom: fills results/bench.json (ROWS="lab scoring" for some; about 30 minutes)
+bench: setup  ## how fast and how large, against whom: fills results/bench.json (ROWS="lab scoring" for some; about 50 minutes)
 	$(PY) -m benchmarks measure $(ROWS) $(addprefix --photographs ,$(PHOTOGRAPHS))
 
 audit: setup  ## known vulnerabilities of the pinned packages; needs the network

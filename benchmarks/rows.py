@@ -23,7 +23,7 @@ class Plan:
     """How much is measured.
 
     Attributes:
-        seconds: that a contender's single measurement should take, about.
+        seconds: that a contender's single measurement should take, about; in less, the start of an epoch weighs too much.
         repetitions: by turns.
         networks: of `NETWORKS`, with options that differ from there.
         scored: images that are scored; `looped`: by the loop image by image.
@@ -33,14 +33,14 @@ class Plan:
         photographs: how many; `folder` where they are, None for the bundled ones.
     """
 
-    seconds: float = 3.0
+    seconds: float = 6.0
     repetitions: int = 5
     networks: dict = field(default_factory=lambda: {name: {} for name in NETWORKS})
     width: float = 1.0
     scored: int = 10_000
     looped: int = 40
     remembered: int = 100_000
-    quality: dict = field(default_factory=lambda: dict(train=20_000, test=10_000, epochs=4, width=0.25))
+    quality: dict = field(default_factory=lambda: dict(train=20_000, test=10_000, epochs=8, width=0.25))
     seeds: int = 3
     grown: int = 512
     sides: tuple = (32, 64, 128, 256)
