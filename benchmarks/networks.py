@@ -58,12 +58,12 @@ def training_flops(colorizer):
     network = trained_flops(colorizer.network)
     if not isinstance(colorizer, adversarial.AdversarialColorizer):
         return network
-    generated, updates = forward_flops(colorizer.network), colorizer.generator_updates
+    updates = colorizer.generator_updates
     # D learns from true and colorized images; G learns through D.
-    total = generated + 2 * trained_flops(colorizer.discriminator)
+    total = 2 * trained_flops(colorizer.discriminator)
     total += updates * (network + 2 * forward_flops(colorizer.discriminator))
     if colorizer.classifier is not None:  # G's loss also holds the classes of the true images, without a gradient
-        total += generated + 2 * trained_flops(colorizer.classifier)
+        total += 2 * trained_flops(colorizer.classifier)
         total += updates * (1 + 2) * forward_flops(colorizer.classifier)
     return total
 
