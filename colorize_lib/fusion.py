@@ -208,9 +208,8 @@ def adam(variable, momentum, velocity, gradient, step, learning_rate, beta_1, be
     """One step of Adam by TensorFlow's own kernel, one pass over memory, where Keras composes it of about ten.
 
     Args:
-        variable: TensorFlow's, float32; changes.
-        momentum, velocity: Keras' variables, float32; change.
-        gradient: of the variable.
+        variable, momentum, velocity: TensorFlow variables, float32, which change.
+        gradient: of the variable, in any precision.
         step: number of this step, from 1.
         learning_rate, beta_1, beta_2, epsilon: Adam's.
     """
@@ -219,8 +218,8 @@ def adam(variable, momentum, velocity, gradient, step, learning_rate, beta_1, be
     step = tf.cast(step, "float32")
     tf.raw_ops.ResourceApplyAdam(
         var=variable.handle,
-        m=momentum.value.handle,
-        v=velocity.value.handle,
+        m=momentum.handle,
+        v=velocity.handle,
         beta1_power=beta_1**step,
         beta2_power=beta_2**step,
         lr=tf.cast(learning_rate, "float32"),

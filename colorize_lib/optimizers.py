@@ -14,8 +14,8 @@ class Adam(keras.optimizers.Adam):
         i = self._get_variable_index(variable)
         fusion.adam(
             variable,
-            self._momentums[i],
-            self._velocities[i],
+            self._momentums[i].value,
+            self._velocities[i].value,
             gradient,
             self.iterations + 1,
             learning_rate,

@@ -8,11 +8,10 @@ from keras import ops
 from colorize_lib import fusion, optimizers
 
 
-def _trained(optimizer, dtype):
+def _trained(optimizer):
     """Weights of a small network, and the optimizer's variables, after five steps in which gradients change."""
     keras.utils.set_random_seed(3)
     network = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5, "tanh"), keras.layers.Dense(2)])
-    network.dtype_policy = dtype
     network.compile(optimizer, loss="mse")
     random = np.random.default_rng(4)
     inputs, targets = random.normal(size=(40, 6)).astype("float32"), random.normal(size=(40, 2)).astype("float32")
@@ -22,10 +21,13 @@ def _trained(optimizer, dtype):
 
 
 @pytest.mark.parametrize("options", [{}, {"epsilon": 1e-3, "beta_1": 0.5, "weight_decay": 0.1, "clipnorm": 0.1}])
-def test_adam_has_the_results_of_keras(options):
+def test_adam_has_the_results_of_keras(monkeypatch, options):
+    kernel, calls = fusion.adam, []
+    monkeypatch.setattr(fusion, "adam", lambda *arguments: calls.append(kernel(*arguments)))
     schedule = keras.optimizers.schedules.ExponentialDecay(0.05, 2, 0.5)
-    ours = _trained(optimizers.Adam(schedule, **options), "float32")
-    theirs = _trained(keras.optimizers.Adam(schedule, **options), "float32")
+    ours = _trained(optimizers.Adam(schedule, **options))
+    assert bool(calls) == fusion.tensorflow_cpu(), "else Keras is compared with itself"
+    theirs = _trained(keras.optimizers.Adam(schedule, **options))
     assert len(ours) == len(theirs)
     assert sum(map(np.size, ours)) > 3 * 40
     for our, their in zip(ours, theirs, strict=True):
