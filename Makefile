@@ -63,7 +63,7 @@ collect: setup  ## the same, where RUNS="runs/PAPER/KEY …" must be given
 	@$(PY) -m colorize_lib results $(or $(RUNS),$(error RUNS= names the run folders to collect))
 
 test-browser: setup  ## the two pages in headless Chromium
-	$(PY) -m pytest tests/test_browser.py -rs
+	$(PY) -m pytest tests/apps/test_browser.py -rs
 
 test: setup  ## ruff, pytest on TensorFlow and on JAX, and the notebooks against their committed outputs
 	$(VENV)/bin/ruff check .

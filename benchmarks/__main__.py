@@ -18,7 +18,7 @@ def measure(names, plan, path):
     """Measure groups of rows one after the other and write each as soon as it is there; a group that fails stops none."""
     import keras
 
-    from colorize_lib import runs
+    from colorize_lib.training import runs
 
     if keras.backend.backend() != "tensorflow":
         raise InputError("These rows are a CPU's on TensorFlow: unset KERAS_BACKEND, or install requirements.txt.")

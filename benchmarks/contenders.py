@@ -28,7 +28,7 @@ def images(count, size, seed=0):
 
 
 def _split(count, size):
-    from colorize_lib.data import Split
+    from colorize_lib.dataset import Split
 
     return Split(images(count, size), np.zeros(count, "int32"))
 
@@ -37,8 +37,8 @@ def _split(count, size):
 
 
 def _colorizer(network, size, width, loss, dtype):
-    from colorize_lib import runs
-    from colorize_lib.colorizer import compiled
+    from colorize_lib.training import runs
+    from colorize_lib.training.colorizer import compiled
 
     return compiled(network, loss=loss, size=size, width=width, dtype=runs.dtype_policy(dtype))
 
@@ -46,9 +46,9 @@ def _colorizer(network, size, width, loss, dtype):
 def fit(network, size, batch_size, loss, dtype, width=1.0):
     """This library: `fit` of uint8 RGB, with a run's callbacks but for what they write at an epoch's end. Unit: a step."""
     from benchmarks import networks
-    from colorize_lib import runs
-    from colorize_lib.data import Batches
-    from colorize_lib.progress import Progress
+    from colorize_lib.training import runs
+    from colorize_lib.training.data import Batches
+    from colorize_lib.training.progress import Progress
 
     model = _colorizer(network, size, width, loss, dtype)
     folder = Path(tempfile.mkdtemp())
@@ -115,7 +115,7 @@ def _of_keras(network):
 def plain_keras(network, size, batch_size, loss, width=1.0):
     """The papers' way: the same layers in plain Keras, fed with float32 numpy arrays of Lab made beforehand. Unit: a step.
 
-    What `fit` then waits for its input's autotuning thread (see `colorize_lib.data.feed`) is "waited", and not in "seconds": in
+    What `fit` then waits for its input's autotuning thread (see `training.data.feed`) is "waited", and not in "seconds": in
     short runs like these it would be half of the time.
     """
     import keras
@@ -203,7 +203,7 @@ def pytorch(network, size, batch_size, loss, width=1.0):
 
 def matrix_product(policy, size=2048, library="tensorflow"):
     """Square matrix products in the precision of a Keras policy. Unit: one; "flops" says how many operations that is."""
-    from colorize_lib import runs
+    from colorize_lib.training import runs
 
     dtype = runs.dtype_policy(policy).removeprefix("mixed_") if library == "tensorflow" else policy
     if library == "pytorch":
@@ -272,15 +272,16 @@ def _shares(path):
 
 
 def _kth(name, dtype, width):
-    from colorize_lib import models, runs
+    from colorize_lib import models
+    from colorize_lib.training import runs
 
     return models.build(name, width=width, dtype=runs.dtype_policy(dtype))
 
 
 def adversarial(batch_size, dtype, width=1.0):
     """This library: generator and discriminator in one compiled step, one update each, under `fit`. Unit: a step."""
-    from colorize_lib.adversarial import AdversarialColorizer, adam_optimizers
-    from colorize_lib.data import Batches
+    from colorize_lib.training.adversarial import AdversarialColorizer, adam_optimizers
+    from colorize_lib.training.data import Batches
 
     networks = _kth("kth_generator", dtype, width), _kth("patch_discriminator", dtype, width)
     model = AdversarialColorizer(*networks, generator_updates=1)
@@ -367,7 +368,7 @@ def lab_scikit_image():
 
 
 def _trained(size, width):
-    from colorize_lib import colorizer
+    from colorize_lib.training import colorizer
 
     if (size, width) == (64, 1.0):
         return colorizer.load("polychromify")
@@ -376,7 +377,7 @@ def _trained(size, width):
 
 def scoring(size=64, width=1.0):
     """`evaluate.score` with all its default columns, compilation included. Unit: an image."""
-    from colorize_lib import evaluate
+    from colorize_lib.evaluation import evaluate
 
     system = _trained(size, width)
 
@@ -428,8 +429,9 @@ def scoring_loop(size=64, width=1.0):
 
 def _prepared(name):
     """A prepared dataset of the data home, or None: nothing is downloaded for a benchmark."""
-    from colorize_lib import files, prepared
+    from colorize_lib import files
     from colorize_lib.errors import InputError
+    from data_prep import prepared
 
     for folder in sorted((files.data_home() / "prepared").glob("*/")):
         try:
@@ -443,7 +445,7 @@ def _prepared(name):
 
 def memory(width=1 / 16, batch_size=64):
     """This library: an epoch of Polychromify over images on disk, Tiny ImageNet's or as many generated ones. Unit: an image."""
-    from colorize_lib.data import Batches
+    from colorize_lib.training.data import Batches
 
     model = _colorizer("polychromify", 64, width, "mse", "auto")
     dataset = _prepared("tiny-imagenet")
@@ -464,7 +466,7 @@ def memory(width=1 / 16, batch_size=64):
 
 def _generated(count):
     """A split of generated images in a file that is mapped into memory, as prepared datasets are."""
-    from colorize_lib.data import Images, Split
+    from colorize_lib.dataset import Images, Split
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "images.npy"
@@ -515,8 +517,8 @@ def quality(dtype, train, test, epochs, width, perturbed=False, batch_size=64, s
     """
     import keras
 
-    from colorize_lib import evaluate
-    from colorize_lib.data import Batches
+    from colorize_lib.evaluation import evaluate
+    from colorize_lib.training.data import Batches
 
     dataset = _prepared("tiny-imagenet")
     name = "tiny-imagenet"

@@ -60,7 +60,7 @@ def measure(name, policy, lock, profile=None):
     import keras
 
     from benchmarks import networks
-    from colorize_lib import resident
+    from colorize_lib.training import resident
 
     whole = name == "polychromify" and profile is None
     batches = networks.batches(name, -(-IMAGES // 64) if whole else 60)
@@ -197,7 +197,7 @@ def main():
         Path(output).write_text(json.dumps(found))
         return
     from benchmarks.networks import TRAINED
-    from colorize_lib import runs
+    from colorize_lib.training import runs
 
     machine = runs.hardware(), runs.versions(), runs.git_commit()
     if not machine[0]["accelerators"] or machine[1]["backend"] != "jax":

@@ -5,9 +5,12 @@ import math
 import keras
 import numpy as np
 
-from colorize_lib import adversarial, fusion, models
-from colorize_lib.colorizer import compiled
-from colorize_lib.data import Batches, Split
+from colorize_lib import models
+from colorize_lib.acceleration import kernels
+from colorize_lib.dataset import Split
+from colorize_lib.training import adversarial
+from colorize_lib.training.colorizer import compiled
+from colorize_lib.training.data import Batches
 
 # name: paper, network, side of the images, batch size, options of the builder
 TRAINED = {
@@ -87,7 +90,7 @@ def _flops(layer):
     factor = getattr(layer, "upsampling", 1)
     if factor > 1 and layer.kernel_size == (1, 1):
         products /= factor**2  # on the smaller map
-    elif factor > 1 and fusion.tensorflow_cpu():  # a transposed convolution with larger weights
+    elif factor > 1 and kernels.tensorflow_cpu():  # a transposed convolution with larger weights
         taps = layer.kernel_size[0]
         products *= ((factor + 2 * (taps // 2)) / (factor * taps)) ** 2
     return 2 * products

@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from colorize_lib.decode import decode
 from colorize_lib.errors import InputError
+from colorize_lib.images import decode
 from colorize_lib.preprocess import resize_and_crop
 from data_prep.sources import images_below
 

@@ -14,7 +14,9 @@ _ZHANG = (
 
 
 def _models(arguments):
-    from colorize_lib import evaluate, files, models, trained
+    from colorize_lib import files, models
+    from colorize_lib.apps import trained
+    from colorize_lib.evaluation import evaluate
 
     print(f"{'name':<24}{'parameters':>12}  {'paper':<14}weights")
     for name in models.names():
@@ -35,13 +37,13 @@ def _models(arguments):
 
 
 def _reproduce(arguments):
-    from colorize_lib import series
+    from colorize_lib.reproduction import series
 
     return series.run(arguments.paper, arguments.parameters)
 
 
 def _bundle(arguments):
-    from colorize_lib import bundle
+    from colorize_lib.reproduction import bundle
 
     part = bundle.size(arguments.part) if arguments.part else None
     written = bundle.bundle(arguments.dataset, arguments.output, arguments.wheels, part)
@@ -51,7 +53,7 @@ def _bundle(arguments):
 
 
 def _colorize(arguments):
-    from colorize_lib.photographs import colorize_files
+    from colorize_lib.apps.photographs import colorize_files
 
     failed = colorize_files(
         arguments.photo,
@@ -67,13 +69,22 @@ def _colorize(arguments):
     return 1 if failed else 0
 
 
+def _convert(arguments):
+    from colorize_lib.apps import public_weights
+
+    source = arguments.source
+    if source in public_weights.FILES:
+        source = public_weights.download(source)
+    print(f"Wrote {public_weights.convert(source, arguments.output)}")
+
+
 def _served(arguments):
     names = ("port", "open_to_others", "visitors", "browser")
     return {name: getattr(arguments, name) for name in names}
 
 
 def _app(arguments):
-    from colorize_lib.pages import serve
+    from colorize_lib.apps.pages import serve
 
     folders = [str(Path(folder).absolute()) for folder in arguments.run]
     labels = serve.elsewhere(serve.network_labels, folders)  # a wrong folder is said here, not on the page
@@ -82,8 +93,8 @@ def _app(arguments):
 
 
 def _turing_test(arguments):
-    from colorize_lib import turing
-    from colorize_lib.pages import serve
+    from colorize_lib.apps import turing
+    from colorize_lib.apps.pages import serve
 
     store = turing.Store(arguments.store)
     if arguments.export:
@@ -98,7 +109,7 @@ def _turing_test(arguments):
 
 
 def _results(arguments):
-    from colorize_lib import gallery, results
+    from colorize_lib.reproduction import gallery, results
 
     for folder in arguments.run:
         print(f"collected {results.collect(folder)}")
@@ -155,6 +166,12 @@ def _parser():
         "models", help="list the networks: numbers of parameters, papers, where their weights are"
     )
     command.set_defaults(call=_models)
+    command = commands.add_parser(
+        "convert", help="get the public weights of eccv16 or siggraph17, and make them Keras'"
+    )
+    command.add_argument("source", help="eccv16 or siggraph17 to download the public file, or a .pth file")
+    command.add_argument("-o", "--output", help="file to write, .weights.h5 (default: in the data home)")
+    command.set_defaults(call=_convert)
     command = commands.add_parser("app", help="colorize photographs by a click: a page on this machine")
     _add_page(command, "run folder whose networks are offered beside the bundled ones; may be repeated")
     command.set_defaults(call=_app)

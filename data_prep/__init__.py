@@ -11,8 +11,9 @@ import os
 import time
 from pathlib import Path
 
-from colorize_lib import files, prepared
+from colorize_lib import files
 from colorize_lib.errors import InputError
+from data_prep import prepared
 
 WAIT = 600  # seconds for which `load` waits while another process prepares the same dataset
 
@@ -49,7 +50,7 @@ def load(
         options: of the dataset, e.g. split="hue" for cifar10; `python -m data_prep NAME --help` lists them.
 
     Returns:
-        `colorize_lib.prepared.Dataset`: splits "train", "validation", "test" as far as the dataset has them.
+        `data_prep.prepared.Dataset`: splits "train", "validation", "test" as far as the dataset has them.
 
     Raises:
         InputError: unknown name or option, nothing to be found or downloaded, wrong counts or hashes, unreadable images, no
@@ -98,7 +99,7 @@ def _report_to_driver(name):
     """A `report` for the headless driver's terminal, about once a second; None where there is no driver."""
     if "COLORIZE_PROGRESS" not in os.environ:
         return None
-    from colorize_lib import progress
+    from colorize_lib.training import progress
 
     said = 0.0
 

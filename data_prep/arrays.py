@@ -1,6 +1,6 @@
 """From a plan to arrays on disk: parallel workers write images in place, and whatever stops them, the next run goes on.
 
-The folder while it is being made, beside what `colorize_lib.prepared` describes:
+The folder while it is being made, beside what `data_prep.prepared` describes:
 
     SPLIT-000.npy.partial    full size from the start, so that a disk that is too small is noticed before hours of work
     journal.jsonl            the plan's hash, then one line for every chunk of rows that is on disk
@@ -25,8 +25,9 @@ import joblib
 import numpy as np
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from colorize_lib import files, prepared
+from colorize_lib import files
 from colorize_lib.errors import InputError
+from data_prep import prepared
 
 SHARD_BYTES = 2_000_000_000
 CHUNK_ROWS, CHUNK_BYTES = 256, 8 << 20  # at most: one task of a worker, and what is lost when it is killed

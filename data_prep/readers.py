@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from colorize_lib import preprocess
-from colorize_lib.decode import decode
 from colorize_lib.errors import InputError
+from colorize_lib.images import decode
 
 
 def _as_is(image, size):

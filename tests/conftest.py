@@ -20,13 +20,18 @@ if os.environ.get("KERAS_BACKEND") == "jax":
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
     # The other tests do not touch a backend, or start processes that choose their own.
     collect_ignore = [
-        f"test_{name}.py"
-        for name in (
-            *("bench", "browser", "bundle", "bundled_photos", "checkpoint", "convert", "data_prep", "data_prep_arrays"),
-            *("data_prep_download", "decode", "devices", "faults", "files", "jax", "mutations", "notebooks", "pages"),
-            *("parameters", "photographs", "plots", "prepared", "preprocess", "regions", "rehearsal", "reproduce"),
-            *("resident", "results", "series", "turing"),
-        )
+        *("apps/test_browser.py", "apps/test_pages.py", "apps/test_photographs.py", "apps/test_public_weights.py"),
+        *("apps/test_turing.py", "benchmarks", "data_prep", "evaluation/test_plots.py", "evaluation/test_regions.py"),
+        *(
+            "models/test_torch_files.py",
+            "reproduction",
+            "test_faults.py",
+            "test_files.py",
+            "test_images.py",
+            "test_jax.py",
+        ),
+        *("test_mutations.py", "test_notebooks.py", "test_preprocess.py", "training/test_devices.py"),
+        "training/test_resident.py",
     ]
 
 

@@ -23,10 +23,11 @@ import numpy as np
 import pytest
 import tiny_training
 
-from colorize_lib import files, runs
+from colorize_lib import files
 from colorize_lib.errors import InputError
-from colorize_lib.prepared import open_dataset
+from colorize_lib.training import runs
 from data_prep import load
+from data_prep.prepared import open_dataset
 
 ROOT = Path(__file__).parent.parent
 SOAK = "COLORIZE_SOAK" in os.environ
@@ -247,7 +248,7 @@ def test_of_two_preparations_one_works_and_the_other_stops_or_waits(tmp_path):
 
 
 HOLDING = """import os, time
-from colorize_lib import files, parameters
+from colorize_lib import files; from colorize_lib.reproduction import parameters
 resolved = parameters.resolve(PROFILES, {name: value for name, value in globals().items() if name.isupper()})
 folder = files.run_root() / "toy" / resolved.key()
 with files.lock(folder, "run"):
@@ -267,7 +268,7 @@ def test_a_killed_command_takes_its_kernel_along_and_starts_again(tmp_path):
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, tmp_path / "toy.ipynb")
     program = (
-        "import pathlib, sys\nfrom colorize_lib import __main__, reproduce\n"
+        "import pathlib, sys\nfrom colorize_lib import __main__; from colorize_lib.reproduction import notebook as reproduce\n"
         f"reproduce.NOTEBOOKS = pathlib.Path({str(tmp_path)!r})\nsys.exit(__main__.main(['reproduce', 'toy', 'RUN=mine']))"
     )
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -297,7 +298,7 @@ def test_a_killed_command_takes_its_kernel_along_and_starts_again(tmp_path):
 )
 def test_figures_need_no_display_and_no_font(tmp_path, setting):
     program = (
-        "import os, matplotlib, numpy as np\nfrom colorize_lib import plots\n"
+        "import os, matplotlib, numpy as np\nfrom colorize_lib.evaluation import plots\n"
         "matplotlib.rcParams['font.family'] = os.environ.get('FONT', 'sans-serif')\n"
         "history = {'a': [{'epoch': 1, 'loss': 1.0}, {'epoch': 2, 'loss': 0.5}]}\n"
         "grid = plots.image_grid({'one': np.zeros((2, 4, 4, 3))})\n"

@@ -10,9 +10,9 @@ import json, sys
 sys.modules["tensorflow"] = None  # an import of it is an error
 import keras, numpy as np
 from functools import partial
-from colorize_lib import parameters, runs
-from colorize_lib.colorizer import compiled
-from colorize_lib.data import Batches, Split
+from colorize_lib.reproduction import parameters; from colorize_lib.training import runs
+from colorize_lib.training.colorizer import compiled
+from colorize_lib.training.data import Batches; from colorize_lib.dataset import Split
 
 random = np.random.default_rng(0)
 tints = random.integers(60, 200, (16, 1, 1, 3))

@@ -17,12 +17,14 @@ import pytest
 import tiny_training
 from PIL import Image, ImageCms
 
-from colorize_lib import parameters, photographs, results, runs
-from colorize_lib.colorizer import load_trained, load_weights
-from colorize_lib.data import Batches
+from colorize_lib.apps import photographs
 from colorize_lib.errors import InputError
-from colorize_lib.prepared import open_dataset
+from colorize_lib.reproduction import parameters, results
+from colorize_lib.training import runs
+from colorize_lib.training.colorizer import load_trained, load_weights
+from colorize_lib.training.data import Batches
 from data_prep import load, unpack
+from data_prep.prepared import open_dataset
 
 COUNT = 500
 SECONDS = 10  # for one file; a hang is longer

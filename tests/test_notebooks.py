@@ -8,9 +8,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from colorize_lib import parameters, reproduce
 from colorize_lib.errors import InputError
-from colorize_lib.parameters import KNOWN
+from colorize_lib.reproduction import notebook as headless
+from colorize_lib.reproduction import parameters
+from colorize_lib.reproduction.parameters import KNOWN
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -44,11 +45,11 @@ def code_cells(notebook):
 
 
 def test_the_papers_are_those_of_the_command_line():
-    assert {path.stem for path in PAPERS} <= {name.replace("-", "_") for name in reproduce.PAPERS}
+    assert {path.stem for path in PAPERS} <= {name.replace("-", "_") for name in headless.PAPERS}
     for path in NOTEBOOKS:
         if path not in PAPERS:
             with pytest.raises(InputError, match=rf"no notebook for '{path.stem}': the names are (?!.*{path.stem})"):
-                reproduce.notebook_path(path.stem)
+                headless.notebook_path(path.stem)
 
 
 def test_skeleton(paper):
@@ -97,7 +98,7 @@ def test_parameters_cell(paper):
 
 @pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
 def test_profiles(path):
-    names = reproduce.declared(path)
+    names = headless.declared(path)
     profiles = names["PROFILES"]
     assert set(profiles) == {"quick", "paper"}
     assert profiles["quick"].keys() == profiles["paper"].keys()
@@ -127,7 +128,7 @@ def test_tags(notebook):
 
 @pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
 def test_every_parameter_is_used(path):
-    names = reproduce.declared(path)
+    names = headless.declared(path)
     cells = code_cells(nbformat.read(path, as_version=4))
     later = [cell for cell in cells if "parameters" not in cell.metadata.get("tags", [])]
     nodes = [node for cell in later for node in ast.walk(ast.parse(cell.source))]
@@ -149,10 +150,10 @@ CHANGED = {
 
 
 @pytest.mark.skipif("COLORIZE_SOAK" not in os.environ, reason="minutes for each notebook: make soak")
-@pytest.mark.parametrize("name", reproduce.PAPERS)
+@pytest.mark.parametrize("name", headless.PAPERS)
 def test_a_changed_parameter_has_an_effect(name, capfd):
     small = ["EPOCHS=1", "TRAIN_LIMIT=64", "TEST_LIMIT=16"]
-    folders = [reproduce.reproduce(name, [*small, *more]) for more in ([], [CHANGED[name]])]
+    folders = [headless.reproduce(name, [*small, *more]) for more in ([], [CHANGED[name]])]
     assert folders[0] != folders[1]
     one, other = (json.loads((folder / "metrics.json").read_text())["systems"] for folder in folders)
     assert any(one[system] != other.get(system) for system in one)

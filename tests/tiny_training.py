@@ -16,11 +16,13 @@ import keras
 import numpy as np
 from keras import layers
 
-from colorize_lib import parameters, runs
-from colorize_lib.adversarial import AdversarialColorizer, adam_optimizers
-from colorize_lib.colorizer import Colorizer
-from colorize_lib.data import Batches, Split
+from colorize_lib.dataset import Split
 from colorize_lib.errors import InputError
+from colorize_lib.reproduction import parameters
+from colorize_lib.training import runs
+from colorize_lib.training.adversarial import AdversarialColorizer, adam_optimizers
+from colorize_lib.training.colorizer import Colorizer
+from colorize_lib.training.data import Batches
 
 PROFILES = {"quick": {"epochs": 6, "width": 0.05, "learning_rate": 1e-3, "batch_size": 8}}
 CLASSES = 3

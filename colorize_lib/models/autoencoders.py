@@ -19,9 +19,10 @@ from pathlib import Path
 import keras
 from keras import layers
 
+from colorize_lib.acceleration.layers import BatchNormalization, Conv2D, Conv2DTranspose, Dense
 from colorize_lib.errors import InputError
 from colorize_lib.models import register
-from colorize_lib.models.layers import BatchNormalization, Conv2D, Conv2DTranspose, Dense, require_size, scaled
+from colorize_lib.models.sizes import require_size, scaled
 
 
 def _convolution(x, filters, name, kernel=3, strides=1, padding="same", upsampling=1):

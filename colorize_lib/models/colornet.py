@@ -23,10 +23,11 @@ import keras
 from keras import layers
 from keras.initializers import VarianceScaling
 
-from colorize_lib.checkpoint import read_state_dict
+from colorize_lib.acceleration.layers import BatchNormalization, Conv2D, Dense
 from colorize_lib.errors import InputError
 from colorize_lib.models import register
-from colorize_lib.models.layers import BatchNormalization, Conv2D, Dense, require_size, scaled
+from colorize_lib.models.sizes import require_size, scaled
+from colorize_lib.models.torch_files import read_state_dict
 
 # Names of ResNet-18's feature layers here, and of all its tensors in PyTorch.
 _BACKBONE_LAYER = re.compile(r"conv1|bn1|layer[1-4]_block[12]_(conv[12]|bn[12]|downsample_(conv|bn))")
@@ -186,7 +187,7 @@ def load_torch_resnet18(model, path):
 
     Args:
         model: a network of this module at width 1; changed in place. Of `resnet18_gray`, the last layer is loaded as well.
-        path: file of the state dict, as `colorize_lib.checkpoint.read_state_dict` takes it.
+        path: file of the state dict, as `colorize_lib.models.torch_files.read_state_dict` takes it.
 
     Raises:
         InputError: PyTorch is missing, the file cannot be read, is no ResNet-18, or tensors are missing or misshapen; `model`

@@ -11,8 +11,9 @@ polychromify_b 1,084,737 each. The layer lists follow the author's released code
 import keras
 from keras import layers
 
+from colorize_lib.acceleration.layers import BatchNormalization, Conv2D, Dense
 from colorize_lib.models import register
-from colorize_lib.models.layers import BatchNormalization, Conv2D, Dense, scaled
+from colorize_lib.models.sizes import scaled
 
 # Section 5, "Size of network": encoder convolutions, dense layers, decoder convolutions.
 S1 = ((32, 64, 128), (128, 64, 128), (128, 64, 32))

@@ -15,9 +15,10 @@ discriminator has none, and its weights start from Glorot's uniform distribution
 import keras
 from keras import layers, ops
 
+from colorize_lib.acceleration.layers import BatchNormalization, Conv2D, Conv2DTranspose, Dense
 from colorize_lib.errors import InputError
 from colorize_lib.models import register
-from colorize_lib.models.layers import BatchNormalization, Conv2D, Conv2DTranspose, Dense, require_size, scaled
+from colorize_lib.models.sizes import require_size, scaled
 
 # (filters, dropout): encoder steps after the first, full-resolution one, which has 64 filters; decoder steps.
 UNET_ENCODER = ((128, 0.0), (256, 0.0), (512, 0.0), (512, 0.0))

@@ -19,9 +19,10 @@ Parameter count at width 1: 16,448,835 for RGB, 16,447,682 for ab, with either d
 import keras
 from keras import layers
 
+from colorize_lib.acceleration.layers import Conv2D, Conv2DTranspose
 from colorize_lib.errors import InputError
 from colorize_lib.models import register
-from colorize_lib.models.layers import Conv2D, Conv2DTranspose, require_size, scaled
+from colorize_lib.models.sizes import require_size, scaled
 
 FILTERS = (64, 128, 256, 512, 512, 512)
 CHANNELS = {"rgb": 3, "ab": 2}

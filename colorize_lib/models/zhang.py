@@ -7,7 +7,7 @@
 Input: (L - 50) / 100, (size, size, 1). Output: ab / 110, (size, size, 2) (`CONVENTIONS["zhang"]`). Both need a size that is a
 multiple of 8, or None for any such size at each call; `predict` pads and crops photos of other sizes.
 
-The arithmetic is that of the authors' public PyTorch definition, whose weights `colorize_lib.convert` reads: strided
+The arithmetic is that of the authors' public PyTorch definition, whose weights `colorize_lib.apps.public_weights` reads: strided
 convolutions are padded by one pixel on each side, which "same" does not do; batch normalization follows the ReLU and has
 eps 1e-5 and momentum 0.9 (PyTorch counts it as 0.1); bilinear upsampling has its samples at the centres of pixels.
 
@@ -19,11 +19,12 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from colorize_lib.bins import released_bins
+from colorize_lib.acceleration.layers import BatchNormalization, Conv2D, Conv2DTranspose
 from colorize_lib.color import CONVENTIONS
+from colorize_lib.color.bins import released_bins
 from colorize_lib.errors import InputError
 from colorize_lib.models import register
-from colorize_lib.models.layers import BatchNormalization, Conv2D, Conv2DTranspose, require_size, scaled
+from colorize_lib.models.sizes import require_size, scaled
 
 STEP = 8  # three halvings
 

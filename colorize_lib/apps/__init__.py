@@ -1,0 +1,1 @@
+"""Trained networks for people: photographs, the two pages, the Turing test."""

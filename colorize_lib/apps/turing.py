@@ -1,0 +1,499 @@
+"""The human test of paper 004: can people tell colorized photographs from real ones?
+
+Galvão, Santos and Sánchez-Mateos 2019, sections 5.2 and 6, and their released form: one picture at a time, "real" or
+"colorized"; answers under one second are dropped; accuracy and rates per model, participants, mean time. A second form shows the
+real and the colorized picture beside each other and asks which one is colorized.
+
+- A participant is a random number and nothing else: no name, no address; a day, no hour.
+- No participant sees a photograph in both forms: the database refuses it. The side-by-side form, which shows both at once, uses
+  up its photographs for the other form as well.
+- Half of the pictures are real; of the other half each model has the same share. A real picture is shown in the place of one
+  model, so that each has as many of both. Order and places are random; what has been shown least is shown first.
+- Positive means colorized: the true-positive rate is the share of colorized pictures that were recognized, the true-negative
+  rate that of real pictures.
+
+Answers lie in one SQLite file, in a transaction each: safe with several people at once and after a crash. Nothing here imports
+Keras, so that a process that only asks costs little memory; only `prepare` does, when the pictures are not there yet.
+"""
+
+import contextlib
+import csv
+import datetime
+import hashlib
+import json
+import math
+import random
+import re
+import secrets
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from colorize_lib import files
+from colorize_lib.errors import InputError
+
+LENGTH = 20  # pictures of one round
+TOO_FAST = 1.0  # seconds: quicker answers are dropped, as in the paper
+SLOWEST = 3600.0  # seconds: somebody went away
+FORMS = ("single", "compare")
+SIDE = 448  # pixels of a picture's longer side; smaller ones, of the datasets, are enlarged to half of it
+_VERSION = 1  # of the prepared pictures
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Prepared pictures: `folder`/IMAGE-FORM.jpg, FORM "real" or the number of a model in `models`; `credits` {image: text}."""
+
+    folder: Path
+    models: tuple
+    credits: dict
+
+    def read(self, image, model=None):
+        """The bytes of a JPEG file: the real picture of `image`, or the one that `model` colorized."""
+        form = "real" if model is None else self.models.index(model)
+        return (self.folder / f"{_file(image)}-{form}.jpg").read_bytes()
+
+
+def _file(image):
+    return hashlib.sha256(image.encode()).hexdigest()[:16]
+
+
+def home():
+    """Folder of pictures and answers, `turing-test` among the runs."""
+    return files.run_root() / "turing-test"
+
+
+def prepare(trained, dataset="photos", limit=None, folder=None, report=None):
+    """Real and colorized pictures, the same for everybody, made once.
+
+    Both go through the same steps, and both are stored as JPEG of quality 95 without chroma subsampling, so that only the colours
+    differ. Photographs without any colour are left out.
+
+    Args:
+        trained: list of `trained.Trained`.
+        dataset: "photos", or the name of a dataset of `data_prep`, whose test split is taken. Of the bundled photographs all
+            are taken where no network was trained here, else those of the test split.
+        limit: at most so many photographs, drawn at random.
+        folder: where the pictures go, in a folder of their own; None: `home()`.
+        report: function of (done, all).
+
+    Returns:
+        `Pictures`.
+
+    Raises:
+        InputError: no networks, no pictures, damaged weights, no space.
+    """
+    if not trained:
+        raise InputError("The Turing test needs a network that colorizes: name a run folder.")
+    source = (
+        _bundled_photos(any(item.kind == "run" for item in trained)) if dataset == "photos" else _test_split(dataset)
+    )
+    described = [
+        _VERSION,
+        SIDE,
+        dataset,
+        limit,
+        source.key,
+        [[item.label, files.sha256(item.weights)] for item in trained],
+    ]
+    key = hashlib.sha256(json.dumps(described).encode()).hexdigest()[:12]
+    folder = Path(folder or home()) / f"pictures-{key}"
+    with files.lock(folder, "pictures", wait=600):
+        if not (folder / "index.json").exists():
+            _write(folder, trained, source, limit, report)
+    return open_pictures(folder)
+
+
+def open_pictures(folder):
+    """The `Pictures` in a folder that `prepare` wrote. Raises InputError."""
+    index = files.read_json(Path(folder) / "index.json", "index of pictures")
+    return Pictures(Path(folder), tuple(index["models"]), index["credits"])
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Photographs: `key` of their content, `credits` {name: text}, and `read`, from name to `PIL.Image.Image`."""
+
+    key: str
+    credits: dict
+    read: callable
+
+
+def photo_table():
+    """Rows of the bundled photographs, {file: row of photos.csv}, and their folder."""
+    import data_prep
+
+    folder = Path(data_prep.__file__).parent / "photos"
+    with open(folder / "photos.csv", encoding="utf-8", newline="") as file:
+        return {row["file"]: row for row in csv.DictReader(file)}, folder
+
+
+def credit(row):
+    """Title, author and licence of a bundled photograph, as its licence asks for."""
+    licence = row["licence"].removeprefix("LicenseRef-").replace("-", " ")
+    return f"{row['title']}, {row['author']}, {licence}"
+
+
+def _bundled_photos(test_only):
+    table, folder = photo_table()
+    chosen = {name: row for name, row in table.items() if not test_only or row["split"] == "test"}
+    key = hashlib.sha256("".join(row["sha256"] for row in chosen.values()).encode()).hexdigest()
+    return _Source(key, {name: credit(row) for name, row in chosen.items()}, lambda name: Image.open(folder / name))
+
+
+def _test_split(dataset):
+    from data_prep import load
+
+    loaded = load(dataset)
+    split = loaded["test"]
+    rows = {f"{dataset}/{row}": row for row in range(len(split)) if row not in set(split.gray.tolist())}
+    credits = dict.fromkeys(rows, "")
+    return _Source(loaded.fingerprint, credits, lambda name: Image.fromarray(split.images[[rows[name]]][0]))
+
+
+def _write(folder, trained, source, limit, report):
+    names = sorted(source.credits)
+    if limit is not None and limit < len(names):
+        names = sorted(random.Random(0).sample(names, limit))
+    colorizers = [item.load() for item in trained]
+    credits = {}
+    for done, name in enumerate(names):
+        photo = _sized(source.read(name).convert("RGB"))
+        values = np.asarray(photo)
+        if (values.max(-1) == values.min(-1)).all():
+            continue
+        credits[name] = source.credits[name]
+        colorized = {str(number): Image.fromarray(network.colorize(photo)) for number, network in enumerate(colorizers)}
+        for form, picture in ({"real": photo} | colorized).items():
+            with files.atomic(folder / f"{_file(name)}-{form}.jpg") as path:
+                picture.save(path, "JPEG", quality=95, subsampling=0)
+        if report:
+            report(done + 1, len(names))
+    if not credits:
+        raise InputError("There is no photograph with colours to ask about: choose another dataset.")
+    files.write_json(folder / "index.json", {"models": [item.label for item in trained], "credits": credits})
+
+
+def _sized(photo):
+    longer = max(photo.size)
+    factor = SIDE / longer if longer > SIDE else max(1, SIDE // 2 / longer)
+    size = tuple(max(1, round(side * factor)) for side in photo.size)
+    return photo if size == photo.size else photo.resize(size, Image.Resampling.LANCZOS)
+
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS participants (id TEXT PRIMARY KEY, day TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS trials (
+    participant TEXT NOT NULL REFERENCES participants (id),
+    number INTEGER NOT NULL,
+    form TEXT NOT NULL CHECK (form IN ('single', 'compare')),
+    image TEXT NOT NULL,
+    model TEXT NOT NULL,
+    pictures TEXT NOT NULL,
+    colorized INTEGER NOT NULL CHECK (colorized IN (0, 1)),
+    answer INTEGER CHECK (answer IN (0, 1)),
+    seconds REAL,
+    PRIMARY KEY (participant, number),
+    UNIQUE (participant, image)
+);
+"""
+COLUMNS = (
+    "participant",
+    "day",
+    "number",
+    "form",
+    "image",
+    "model",
+    "pictures",
+    "colorized",
+    "answer",
+    "right",
+    "seconds",
+)
+COLUMNS += ("dropped",)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One question. `colorized`: single form: the picture is colorized; compare: the right one of the two is."""
+
+    number: int
+    form: str
+    image: str
+    model: str
+    colorized: bool
+
+
+class Store:
+    """Participants, questions and answers in one SQLite file; each method is one transaction.
+
+    Raises:
+        InputError: the file is no such database, is locked for longer than half a minute, or cannot be written.
+    """
+
+    def __init__(self, path=None):
+        self.path = Path(path or home() / "answers.sqlite")
+        with files.disk_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._transaction() as database:
+            for statement in filter(str.strip, _SCHEMA.split(";")):
+                database.execute(statement)
+
+    @contextlib.contextmanager
+    def _transaction(self):
+        try:
+            database = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+            try:
+                database.execute("BEGIN IMMEDIATE")
+                yield database
+                database.execute("COMMIT")
+            finally:
+                database.close()  # rolls back what was not committed
+        except sqlite3.DatabaseError as error:
+            raise InputError(
+                f"Cannot use the answers in {self.path} ({error}): check the disk and the file, or choose another with --store."
+            ) from error
+
+    def participant(self, known=None):
+        """`known`, if it is a participant here, else a new one: 32 hexadecimal digits, drawn at random."""
+        with self._transaction() as database:
+            valid = isinstance(known, str) and re.fullmatch("[0-9a-f]{32}", known)
+            if valid and database.execute("SELECT 1 FROM participants WHERE id = ?", [known]).fetchone():
+                return known
+            new = secrets.token_hex(16)
+            database.execute("INSERT INTO participants VALUES (?, ?)", [new, datetime.date.today().isoformat()])
+            return new
+
+    def plan(self, participant, pictures, form="single", length=LENGTH, rng=None):
+        """Draw a round of questions for a participant; an unfinished one of this form and these pictures is kept.
+
+        Args:
+            participant: from `participant`.
+            pictures: `Pictures`.
+            form: "single" or "compare".
+            length: questions; fewer if fewer photographs are left that this participant has not seen.
+            rng: `random.Random`; None: the system's.
+
+        Returns:
+            Number of questions that wait for an answer.
+        """
+        if form not in FORMS:
+            raise InputError(f"The form is {form!r}: it must be {' or '.join(FORMS)}.")
+        rng = rng or random.SystemRandom()
+        with self._transaction() as database:
+            waiting = database.execute(
+                "SELECT form, pictures FROM trials WHERE participant = ? AND answer IS NULL", [participant]
+            ).fetchall()
+            if any(row != (form, pictures.folder.name) for row in waiting):
+                database.execute("DELETE FROM trials WHERE participant = ? AND answer IS NULL", [participant])
+            elif waiting:
+                return len(waiting)
+            asked = database.execute("SELECT image, number FROM trials WHERE participant = ?", [participant]).fetchall()
+            shown = {
+                tuple(row[:3]): row[3]
+                for row in database.execute(
+                    "SELECT image, model, colorized, COUNT(*) FROM trials WHERE form = ? GROUP BY 1, 2, 3", [form]
+                )
+            }
+            left = [image for image in pictures.credits if image not in {row[0] for row in asked}]
+            drawn = draw(left, pictures.models, min(length, len(left)), shown, rng)
+            first = max((row[1] for row in asked), default=0) + 1
+            database.executemany(
+                "INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
+                [
+                    (participant, first + place, form, image, model, pictures.folder.name, colorized)
+                    for place, (image, model, colorized) in enumerate(drawn)
+                ],
+            )
+            return len(drawn)
+
+    def next(self, participant):
+        """The `Trial` that waits for this participant's answer, or None, and how many wait."""
+        with self._transaction() as database:
+            rows = database.execute(
+                "SELECT number, form, image, model, colorized FROM trials WHERE participant = ? AND answer IS NULL "
+                "ORDER BY number",
+                [participant],
+            ).fetchall()
+        return (Trial(*rows[0][:4], bool(rows[0][4])) if rows else None), len(rows)
+
+    def answer(self, participant, number, answer, seconds):
+        """Keep an answer, `answer` as `Trial.colorized`; a second one to the same question, or one out of turn, is not kept.
+
+        Returns:
+            Whether it was kept.
+
+        Raises:
+            InputError: an answer that is neither true nor false, or a time that is none.
+        """
+        if not isinstance(answer, bool):
+            raise InputError(f"The answer is {answer!r}: it must be true or false.")
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+            raise InputError(f"The time of an answer is {seconds!r}: it must be a number of seconds.")
+        with self._transaction() as database:
+            changed = database.execute(
+                "UPDATE trials SET answer = ?, seconds = ? WHERE participant = ? AND number = ? AND number = "
+                "(SELECT MIN(number) FROM trials WHERE participant = ? AND answer IS NULL)",
+                [int(answer), min(round(float(seconds), 3), SLOWEST), participant, number, participant],
+            )
+            return changed.rowcount == 1
+
+    def forget(self, participant):
+        """Delete a participant and all of his or her answers."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM trials WHERE participant = ?", [participant])
+            database.execute("DELETE FROM participants WHERE id = ?", [participant])
+
+    def answers(self, participant=None):
+        """All answers, or those of one participant, as dictionaries with `COLUMNS`, in order."""
+        with self._transaction() as database:
+            rows = database.execute(
+                "SELECT participant, day, number, form, image, model, pictures, colorized, answer, answer = colorized, seconds, "
+                "seconds < ? FROM trials JOIN participants ON id = participant "
+                "WHERE answer IS NOT NULL AND (? IS NULL OR participant = ?) ORDER BY participants.rowid, number",
+                [TOO_FAST, participant, participant],
+            ).fetchall()
+        return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+
+    def export(self, path):
+        """Write all answers to a CSV file, atomically, one line each; returns how many. Raises InputError."""
+        answers = self.answers()
+        with files.atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(answers)
+        return len(answers)
+
+
+def draw(images, models, length, shown, rng):
+    """Questions of one round: balanced, in random order, each image once.
+
+    Args:
+        images: keys of the photographs that may be shown.
+        models: names.
+        length: how many, at most as many as `images`.
+        shown: {(image, model, colorized): how often}, over all participants.
+        rng: `random.Random`.
+
+    Returns:
+        List of (image, model, colorized): half of them colorized, each model with as many of both, to within one.
+    """
+    conditions = [
+        (model, colorized) for model in rng.sample(models, len(models)) for colorized in rng.sample((0, 1), 2)
+    ]
+    slots = [conditions[place % len(conditions)] for place in range(length)]
+    rng.shuffle(slots)
+    left = rng.sample(images, len(images))
+    questions = []
+    for model, colorized in slots:
+        image = min(left, key=lambda image: shown.get((image, model, colorized), 0))
+        left.remove(image)
+        questions.append((image, model, colorized))
+    return questions
+
+
+def wilson(right, count, z=1.959963984540054):
+    """Wilson's interval of a rate, 95 % by default: (rate, low, high); NaN where `count` is 0.
+
+    Wilson 1927, "Probable inference, the law of succession, and statistical inference". It takes answers as independent, which
+    those of one person are not quite.
+    """
+    if not count:
+        return math.nan, math.nan, math.nan
+    rate, square = right / count, z * z
+    centre = (rate + square / (2 * count)) / (1 + square / count)
+    half = z / (1 + square / count) * math.sqrt(rate * (1 - rate) / count + square / (4 * count * count))
+    # At 0 and 1 the bounds are exact; floating point leaves 1e-17.
+    return rate, 0.0 if right == 0 else centre - half, 1.0 if right == count else centre + half
+
+
+def statistics(answers):
+    """Numbers of the test, per form and model and in total.
+
+    Args:
+        answers: of `Store.answers`.
+
+    Returns:
+        List of dictionaries: `form`; `model`, "all" for the total; `participants`, `answers` and `seconds` (mean) of what counts;
+        `dropped` answers under one second; `accuracy`, `true_positive`, `true_negative`, each (rate, low, high, right, count).
+        The compare form has no rates of its own: its two are (NaN, NaN, NaN, 0, 0).
+    """
+    rows = []
+    for form in FORMS:
+        of_form = [answer for answer in answers if answer["form"] == form]
+        models = sorted({answer["model"] for answer in of_form})
+        for model in (["all"] if models else []) + (models if len(models) > 1 else []):
+            given = [answer for answer in of_form if model in ("all", answer["model"])]
+            counted = [answer for answer in given if not answer["dropped"]]
+            single = counted if form == "single" else []
+            rows.append(
+                {
+                    "form": form,
+                    "model": model if len(models) > 1 or not models else models[0],
+                    "participants": len({answer["participant"] for answer in counted}),
+                    "answers": len(counted),
+                    "dropped": len(given) - len(counted),
+                    "seconds": sum(answer["seconds"] for answer in counted) / len(counted) if counted else math.nan,
+                    "accuracy": _rate(counted),
+                    "true_positive": _rate([answer for answer in single if answer["colorized"]]),
+                    "true_negative": _rate([answer for answer in single if not answer["colorized"]]),
+                }
+            )
+    return rows
+
+
+def _rate(answers):
+    right = sum(answer["right"] for answer in answers)
+    return *wilson(right, len(answers)), right, len(answers)
+
+
+_PAPER = {"unet_mae": "U-Net (MAE loss)", "gan": "GAN", "vac_gan": "VAC + GAN"}
+HEADINGS = (
+    "form",
+    "model",
+    "right answers",
+    "colorized recognized",
+    "real recognized",
+    "mean time",
+    "people",
+    "dropped",
+)
+
+
+def table(rows):
+    """`statistics` as text, with the paper's three numbers below: a list of tuples in the order of `HEADINGS`.
+
+    The paper prints one share for each model and calls it the cases in which people could tell (section 6); it gives no number of
+    participants and no intervals.
+    """
+    from colorize_lib.papers import published
+
+    lines = [
+        (
+            "one at a time" if row["form"] == "single" else "side by side",
+            row["model"],
+            as_text(row["accuracy"]),
+            as_text(row["true_positive"]),
+            as_text(row["true_negative"]),
+            f"{row['seconds']:.1f} s" if row["answers"] else "–",
+            str(row["participants"]),
+            str(row["dropped"]),
+        )
+        for row in rows
+    ]
+    for system, row in published("vacgan", "table1").items():
+        if "turing" in row:
+            name = _PAPER.get(system, system)
+            lines.append(("the paper, CIFAR-10", name, f"{100 * row['turing']:.2f} %", "–", "–", "–", "–", "–"))
+    return lines
+
+
+def as_text(rate):
+    """A rate of `statistics` with its counts and its interval, in per cent."""
+    value, low, high, right, count = rate
+    if not count:
+        return "–"
+    return f"{100 * value:.0f} % ({right} of {count}) [{100 * low:.0f}, {100 * high:.0f}]"

@@ -1,0 +1,32 @@
+"""What a colour is, how far two are apart, and how a distribution over colours becomes one.
+
+`lab` sRGB ↔ Lab and the papers' scalings · `bins` the grid of ab · `mrf` the random field · `metrics` distances.
+"""
+
+from colorize_lib.color.lab import (
+    CONVENTIONS,
+    GRAY_BT601,
+    GRAY_BT709,
+    LabConvention,
+    RgbConvention,
+    gray,
+    lab_to_rgb,
+    lightness,
+    rgb_to_lab,
+    to_uint8,
+    unit_rgb,
+)
+
+__all__ = [
+    "CONVENTIONS",
+    "GRAY_BT601",
+    "GRAY_BT709",
+    "LabConvention",
+    "RgbConvention",
+    "gray",
+    "lab_to_rgb",
+    "lightness",
+    "rgb_to_lab",
+    "to_uint8",
+    "unit_rgb",
+]

@@ -1,0 +1,110 @@
+"""Images in splits: what `data_prep` opens and training takes.
+
+Images are uint8 RGB, (n, height, width, 3), in memory or memory-mapped.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from colorize_lib.errors import InputError
+
+
+class Images:
+    """Rows of one split, over all its files: `len`, `shape`, and indexing by a slice or an array of row numbers.
+
+    Indexing returns a uint8 array (rows, height, width, 3) in memory; nothing else is read from disk.
+    """
+
+    def __init__(self, shards):
+        self._shards = shards
+        self._starts = np.cumsum([0] + [len(shard) for shard in shards])
+        self.shape = (int(self._starts[-1]), *shards[0].shape[1:])
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        rows = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else np.asarray(rows)
+        if len(self._shards) == 1:
+            return np.asarray(self._shards[0][rows])
+        result = np.empty((*rows.shape, *self.shape[1:]), "uint8")
+        owner = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(owner):
+            chosen = owner == number
+            result[chosen] = self._shards[number][rows[chosen] - self._starts[number]]
+        return result
+
+
+@dataclass
+class Split:
+    """One split: `images` (uint8 (n, h, w, 3), array or `Images`), `labels` (int32 (n,)), `files` (n names), `gray` rows."""
+
+    images: object
+    labels: np.ndarray
+    files: list = field(default_factory=list)
+    gray: np.ndarray = field(default_factory=lambda: np.array([], int))
+
+    def __len__(self):
+        return len(self.images)
+
+    def take(self, rows):
+        """The split with only these rows, read into memory."""
+        rows = np.asarray(rows)
+        return Split(
+            self.images[rows],
+            self.labels[rows],
+            [self.files[row] for row in rows] if self.files else [],
+            np.flatnonzero(np.isin(rows, self.gray)),
+        )
+
+    def divide(self, share, seed):
+        """Two splits: `share` of the photographs, drawn with `seed`, and the others.
+
+        Patches of one photograph (FILE#LEFT,TOP,SIDE) stay together. With one seed a larger share holds all of a smaller one.
+        Raises InputError if one of the two would be empty.
+        """
+        sources = [file.partition("#")[0] for file in self.files] or range(len(self))
+        _, source = np.unique(sources, return_inverse=True)
+        photographs = source.max() + 1
+        count = round(share * photographs)
+        if not 0 < count < photographs:
+            raise InputError(f"{photographs} photographs cannot be divided {share:.0%} to {1 - share:.0%}: take more.")
+        chosen = np.isin(source, np.random.default_rng(seed).permutation(photographs)[:count])
+        return self.take(np.flatnonzero(chosen)), self.take(np.flatnonzero(~chosen))
+
+    def limit(self, count, seed):
+        """The split itself if `count` is None or not smaller, else `count` rows drawn with `seed`, in their order."""
+        if count is None or count >= len(self):
+            return self
+        return self.take(np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False)))
+
+
+def joined(*splits):
+    """One split of the rows of several, read into memory."""
+    starts = np.cumsum([0] + [len(split) for split in splits])
+    return Split(
+        np.concatenate([split.images[:] for split in splits]),
+        np.concatenate([split.labels for split in splits]),
+        [file for split in splits for file in split.files],
+        np.concatenate([split.gray + start for split, start in zip(splits, starts[:-1], strict=True)]),
+    )
+
+
+@dataclass
+class Dataset:
+    """A prepared dataset: `splits` by name ("train", "validation", "test"), `classes`, `manifest`, and the `folder` it is in."""
+
+    splits: dict
+    classes: list
+    manifest: dict
+    folder: Path | None = None
+
+    @property
+    def fingerprint(self):
+        """SHA-256 that stands for all images and labels."""
+        return self.manifest["fingerprint"]
+
+    def __getitem__(self, split):
+        return self.splits[split]

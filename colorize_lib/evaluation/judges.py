@@ -1,0 +1,64 @@
+"""Networks that judge colorized images: what they show, and whether they are real.
+
+Galvão, Santos and Sánchez-Mateos 2019 (section 6) miss a quantitative measure of colorized images, and ask people which are
+real. Two numbers that need no people:
+
+- a *classifier* is trained on true images and asked for the classes of colorized ones it has never seen;
+- a *detector* is trained to tell real from colorized versions of images that no colorizer was trained on, and tested on others.
+  Right half of the time, it cannot tell them apart.
+
+Both see what people see: RGB of 8 bits. They take L and ab, scaled by the convention. Classes are counted from 0; for the
+detector 0 is real and 1 colorized.
+"""
+
+import numpy as np
+from keras import ops
+
+from colorize_lib import color
+from colorize_lib.dataset import Split
+from colorize_lib.errors import InputError
+from colorize_lib.training import classification
+from colorize_lib.training.data import Batches
+
+
+def compiled(classes, *, name="vac_classifier", **options):
+    """A judge ready for `fit`: `classification.compiled`, by default with a network that sees L and ab."""
+    return classification.compiled(classes, name=name, **options)
+
+
+def colorized(system, split, batch_size=250):
+    """The images of a split, colorized from their lightness.
+
+    Args:
+        system: object with `predict_color`, as `evaluate.score` takes it.
+        split: `data.Split`.
+
+    Returns:
+        `Split` of uint8 RGB in memory, with the split's labels, files and gray rows.
+    """
+    images = np.empty((len(split), *split.images.shape[1:]), "uint8")
+    for index in range(0, len(split), batch_size):
+        rows = slice(index, index + batch_size)
+        images[rows] = ops.convert_to_numpy(color.to_uint8(system.predict_color(split.images[rows])[1]))
+    return Split(images, split.labels, split.files, split.gray)
+
+
+def real_and_colorized(real, fake):
+    """What a detector is trained and tested on: the images of `real`, label 0, then those of `fake`, label 1.
+
+    Raises:
+        InputError: `fake` is not `real` colorized: the two differ in length, by which a constant answer would be right too often.
+    """
+    if len(real) != len(fake):
+        raise InputError(
+            f"{len(real)} real and {len(fake)} colorized images: a detector needs the same number of both."
+        )
+    labels = np.repeat(np.arange(2, dtype="int32"), len(real))
+    return Split(np.concatenate([real.images[:], fake.images[:]]), labels, [*real.files, *fake.files])
+
+
+def right(judge, split, batch_size=250):
+    """Which images of a split the judge puts into their class: (n,) float32, 1 or 0."""
+    batches = Batches(split, batch_size)
+    logits = [ops.convert_to_numpy(judge(batches[index][0])) for index in range(len(batches))]
+    return (np.concatenate(logits).argmax(-1) == split.labels).astype("float32")

@@ -1,0 +1,19 @@
+"""Sizes of networks: widths, and the images that they can take."""
+
+from colorize_lib.errors import InputError
+
+
+def scaled(filters, width):
+    """Number of filters after the `width` factor: rounded, at least 1; `width=1` gives the paper's own number."""
+    if not width > 0:
+        raise InputError(
+            f"The width factor must be above 0, not {width}: 1 is the paper's own network, 0.25 a narrower one."
+        )
+    return max(1, round(filters * width))
+
+
+def require_size(name, size, step, most=None):
+    """Raise `InputError` unless network `name` can take (`size`, `size`) images: a multiple of `step` up to `most` pixels."""
+    if size not in range(step, (most or size) + 1, step):
+        limit = f" up to {most}" if most else ""
+        raise InputError(f"{name} takes a size that is a multiple of {step}{limit}, not {size}.")

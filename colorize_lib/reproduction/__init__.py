@@ -1,0 +1,1 @@
+"""A paper's notebook run headless, and what becomes of its numbers."""

@@ -1,0 +1,227 @@
+"""Run a notebook without a browser: parameters checked first, progress on the terminal, results in the run folder."""
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from colorize_lib import files
+from colorize_lib.errors import InputError, is_out_of_memory, reason
+from colorize_lib.reproduction import parameters as parameters_module
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+PAPERS = ("autoencoders", "polychromify", "unet", "resnet-mrf", "vacgan")
+PEOPLE = ("colorize_your_photos", "turing_test")  # notebooks that are no papers
+START_TIMEOUT = 300  # seconds; a busy machine takes its time to start Python
+
+
+def notebook_path(name):
+    """Path of the paper's notebook: "resnet-mrf" is `notebooks/resnet_mrf.ipynb`. Raises InputError with the known names."""
+    path = NOTEBOOKS / f"{name.replace('-', '_')}.ipynb"
+    if not path.is_file() or path.stem in PEOPLE:
+        papers = [path.stem for path in NOTEBOOKS.glob("*.ipynb") if path.stem not in PEOPLE]
+        known = ", ".join(sorted(stem.replace("_", "-") for stem in papers))
+        raise InputError(f"There is no notebook for {name!r}: the names are {known}.")
+    return path
+
+
+def declared(path):
+    """Names and values in the notebook's cell tagged `parameters`."""
+    import nbformat
+
+    for cell in nbformat.read(path, as_version=4).cells:
+        if "parameters" in cell.metadata.get("tags", ()):
+            names = {}
+            exec(cell.source, names)  # our own notebook: the same code that its kernel is about to run
+            return {name: value for name, value in names.items() if name.isupper()}
+    raise InputError(f"The notebook {path} has no cell tagged 'parameters'; restore it from the repository.")
+
+
+def prepare(name, assignments=()):
+    """What `reproduce` would run: the notebook's path, the run folder, the given parameters, and all of them resolved.
+
+    Raises InputError for a wrong parameter.
+    """
+    path = notebook_path(name)
+    given = parameters_module.parse(assignments)
+    names = declared(path)
+    unresolved = {key: value for key, value in names.items() if key != "PROFILES"} | given
+    resolved = parameters_module.resolve(names["PROFILES"], unresolved)
+    return path, files.run_root() / name / resolved.key(), given, resolved
+
+
+def reproduce(name, assignments=()):
+    """Execute the notebook of paper `name` with papermill and leave it, its HTML and its results in the run folder.
+
+    Args:
+        name: "polychromify", "autoencoders", "unet", "resnet-mrf" or "vacgan".
+        assignments: "NAME=VALUE" texts, see `parameters.KNOWN`.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        InputError: a wrong parameter (before any work starts), or what stopped the notebook, as one sentence.
+    """
+    path, folder, given, resolved = prepare(name, assignments)
+    begun = time.monotonic()
+    print(f"{name}: {resolved.label} run in {folder}", flush=True)
+    with files.disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with _progress_on_terminal(), files.disk_errors(folder), tempfile.TemporaryDirectory() as scratch:
+        output = Path(scratch) / path.name
+        try:
+            _execute(path, output, given)
+        except Exception:
+            with contextlib.suppress(OSError, InputError):  # the executed part helps to find the fault
+                _keep(output, folder / "failed.ipynb")
+            raise
+        _keep(output, folder / "notebook.ipynb")
+        (folder / "failed.ipynb").unlink(missing_ok=True)
+    _write_html(folder / "notebook.ipynb")
+    _show(folder, time.monotonic() - begun)
+    print(f"The command that repeats it, elsewhere, or here with RUN=another:\n  {resolved.command(name)}")
+    return folder
+
+
+def _keep(file, target):
+    with files.atomic(target) as temporary:
+        shutil.copyfile(file, temporary)
+
+
+def _execute(path, output, given):
+    import papermill
+    from jupyter_client.kernelspec import NoSuchKernel
+    from nbclient.exceptions import DeadKernelError
+
+    def stop(signum, frame):
+        raise KeyboardInterrupt
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it does not know every form of a parameters cell
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # a stopped kernel's task, which nobody waits for
+    previous = signal.signal(signal.SIGTERM, stop)  # papermill shuts its kernel down on an interrupt
+    try:
+        with _quiet_start():
+            papermill.execute_notebook(
+                path,
+                output,
+                given,
+                cwd=path.parent,
+                kernel_name="python3",
+                progress_bar=False,
+                start_timeout=START_TIMEOUT,
+                request_save_on_cell_execute=False,
+            )
+    except papermill.PapermillExecutionError as error:
+        if error.ename == "InputError":
+            raise InputError(error.evalue) from error
+        place = f"in its cell {error.exec_count}; the executed part is in failed.ipynb"
+        if is_out_of_memory(error.ename, error.evalue):
+            raise InputError(
+                f"Memory ran out in {path.name}, {place}: lower BATCH_SIZE, WIDTH or TRAIN_LIMIT; finished epochs are kept."
+            ) from error
+        raise InputError(
+            f"The notebook {path.name} failed {place}: {error.ename}: {reason(error.evalue, 300)}"
+        ) from error
+    except NoSuchKernel as error:
+        raise InputError(
+            "Jupyter does not know the kernel python3: install requirements.txt with `make setup`."
+        ) from error
+    except DeadKernelError as error:
+        raise InputError(
+            f"The kernel of {path.name} died, most likely for want of memory: lower BATCH_SIZE, WIDTH or TRAIN_LIMIT; the same "
+            "command goes on after the last finished epoch."
+        ) from error
+    except RuntimeError as error:  # nbclient's, when a kernel does not answer in time
+        raise InputError(
+            f"The kernel of {path.name} did not start ({reason(error)}): run the same command again."
+        ) from error
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextlib.contextmanager
+def _quiet_start():
+    """Send the kernel's stderr nowhere: TensorFlow's notes at start know no switch, and errors come back in the notebook."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextlib.contextmanager
+def _progress_on_terminal():
+    """Show what the kernel reports through `progress.report` while the block runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "progress"
+        path.touch()
+        os.environ["COLORIZE_PROGRESS"] = str(path)
+        ended = threading.Event()
+        thread = threading.Thread(target=_tail, args=(path, ended), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            del os.environ["COLORIZE_PROGRESS"]
+
+
+def _tail(path, ended):
+    terminal = sys.stdout.isatty()
+    system, shown = None, 0.0
+    with open(path, encoding="utf-8") as file:
+        while True:
+            last = ended.is_set()
+            for line in file.read().splitlines():
+                text = json.loads(line)
+                new = text.split(":")[0] != system
+                if terminal:
+                    print(("\n" if new and system else "") + "\r\033[K" + text, end="", flush=True)
+                elif new or time.monotonic() - shown > 5 or "(100%)" in text:
+                    print(text, flush=True)
+                    shown = time.monotonic()
+                system = text.split(":")[0]
+            if last:
+                if terminal and system:
+                    print()
+                return
+            ended.wait(0.5)
+
+
+def _write_html(path):
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    html, _ = HTMLExporter().from_notebook_node(nbformat.read(path, as_version=4))
+    files.write_text(path.with_suffix(".html"), html)
+
+
+def _show(folder, seconds):
+    import pandas as pd
+
+    table = folder / "paper_vs_here.csv"
+    if table.exists():
+        print("\nPaper vs. here\n" + pd.read_csv(table).fillna("").to_string(index=False))
+    print(f"\nDone in {seconds:.0f} s. In {folder}:")
+    for item, meaning in (
+        ("notebook.ipynb", "the executed notebook"),
+        ("notebook.html", "the same as a page"),
+        ("figures", "its pictures"),
+        ("metrics.json", "its numbers"),
+        ("manifest.json", "parameters, versions, hardware, data"),
+    ):
+        print(f"  {item:<16}{meaning}")
+    for weights in sorted(folder.glob("*/best.weights.h5")):
+        print(f"  {weights.relative_to(folder)}")

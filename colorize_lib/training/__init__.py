@@ -1,0 +1,1 @@
+"""Training: the colorizer, its relatives, the data they see, and the run folder that keeps what they learned."""

@@ -1,0 +1,298 @@
+"""Adversarial training of a colorizer, with and without a classifier, under plain `fit` on TensorFlow and JAX.
+
+Source: Galvão, Santos and Sánchez-Mateos 2019, sections 4.2, 4.3 and 5.1, and their released code. L and ab are scaled by
+the convention; G is the generator, D the discriminator, C the classifier; the last two see L and ab joined. Losses are means
+over images, and over patches or pixels and channels. One batch goes through these phases, each network with its own Adam:
+
+    C      mean CE(C(x, y)) + mean CE(C(x, G(x)))                           only where there is a classifier
+    D      mean BCE(D(x, y), 1 - smoothing) + mean BCE(D(x, G(x)), 0)       equation 6
+    G, G   mean BCE(D(x, G(x)), 1) + λ mean |G(x) - y| + γ (CE + CE)        equations 5 and 7
+
+Dropout masks in G are its noise. C, D and G's first update see the same colorized images, G's second update new ones: the code
+draws new masks for each phase, which costs another pass of G a phase, and no phase's expected gradient is another by that.
+The generator's adversarial term is the non-saturating one (equation 3, right). The report's γ CE does not say of which images:
+the code takes the real and the colorized ones, of which only the latter have a gradient.
+
+This is the one module with code for each backend: they differ in how gradients are taken, and JAX hands the state in and out.
+"""
+
+import keras
+from keras import ops
+
+from colorize_lib.acceleration import optimizers
+from colorize_lib.errors import InputError
+from colorize_lib.training.colorizer import Colorizer
+
+
+class ExponentialDecay(keras.optimizers.schedules.ExponentialDecay):
+    """Learning rate max(floor, initial · decay_rate ^ (step / decay_steps)), continuous: no staircase.
+
+    Args:
+        initial_learning_rate: the rate at step 0.
+        decay_steps: updates in which the rate falls by the factor `decay_rate` (section 5.1).
+        decay_rate: the factor, in (0, 1].
+        floor: the lowest rate. The code has 1e-6 for both GANs and none for the U-Net.
+    """
+
+    def __init__(self, initial_learning_rate, decay_steps, decay_rate, floor=1e-6, name="ExponentialDecay"):
+        super().__init__(initial_learning_rate, decay_steps, decay_rate, name=name)
+        self.floor = floor
+
+    def __call__(self, step):
+        return ops.maximum(super().__call__(step), self.floor)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["staircase"]
+        return config | {"floor": self.floor}
+
+
+def adam_optimizers(learning_rate=3e-4, decay_steps=20_000, decay_rate=0.1, floor=1e-6, generator_updates=2):
+    """The three optimizers of the released code, as arguments of `AdversarialColorizer.compile`.
+
+    Discriminator and classifier learn at a tenth of the generator's rate. The code's schedules count batches, Keras' count
+    an optimizer's updates, of which the generator's has `generator_updates` a batch: its schedule is stretched accordingly.
+
+    Args:
+        learning_rate, decay_steps, decay_rate, floor: the generator's schedule, see `ExponentialDecay`; `decay_steps` in batches.
+        generator_updates: as in `AdversarialColorizer`.
+    """
+
+    def adam(factor, updates):
+        schedule = ExponentialDecay(factor * learning_rate, updates * decay_steps, decay_rate, factor * floor)
+        return optimizers.Adam(schedule, epsilon=1e-8)  # TensorFlow 1's default, which the code takes
+
+    return {
+        "optimizer": adam(1, generator_updates),
+        "discriminator_optimizer": adam(0.1, 1),
+        "classifier_optimizer": adam(0.1, 1),
+    }
+
+
+class AdversarialColorizer(Colorizer):
+    """A `Colorizer` whose network is trained against a discriminator and, in VAC+GAN, together with a classifier.
+
+    `fit` and `evaluate` take batches of (RGB, class numbers) with a classifier, of RGB alone without. The history's columns
+    are `loss`, the distance to the true colours without its weight λ, and, in training with their values before each update:
+    `discriminator_loss`, `generator_loss` (the sum of its three terms, in the batch's last update),
+    `generator_adversarial_loss` and, with a classifier, `classifier_loss` (real + colorized). The columns `val_…` are the
+    same with dropout off.
+
+    Args:
+        generator: network from L to ab, such as "kth_generator".
+        discriminator: network from L and ab to logits, such as "patch_discriminator".
+        classifier: network from L and ab to logits of the classes, such as "vac_classifier", or None.
+        convention: key of `color.CONVENTIONS`, or a convention.
+        reconstruction_weight: λ.
+        classifier_weight: γ.
+        label_smoothing: one-sided: true images have the label 1 - label_smoothing in the discriminator's loss. 0 in the code.
+        generator_updates: how often the generator is trained on each batch.
+    """
+
+    def __init__(
+        self,
+        generator,
+        discriminator,
+        classifier=None,
+        convention="kth",
+        *,
+        reconstruction_weight=100.0,
+        classifier_weight=0.01,
+        label_smoothing=0.0,
+        generator_updates=2,
+    ):
+        if keras.backend.backend() not in ("tensorflow", "jax"):
+            raise InputError(
+                f"Adversarial training runs on TensorFlow and on JAX, not on {keras.backend.backend()}: "
+                "set KERAS_BACKEND to tensorflow or jax."
+            )
+        super().__init__(generator, convention)
+        self.discriminator, self.classifier = discriminator, classifier
+        self.reconstruction_weight, self.classifier_weight = reconstruction_weight, classifier_weight
+        self.label_smoothing, self.generator_updates = label_smoothing, generator_updates
+        names = ["discriminator_loss", "generator_loss", "generator_adversarial_loss"]
+        if classifier is not None:
+            names.append("classifier_loss")
+        self._phase_metrics = [keras.metrics.Mean(name=name) for name in names]
+
+    @property
+    def optimizers(self):
+        """The generator's, the discriminator's and, if there is one, the classifier's optimizer."""
+        return self.optimizer.optimizers
+
+    def compile(self, optimizer, discriminator_optimizer, classifier_optimizer=None, *, loss="mae", **arguments):
+        """Choose optimizers, for example `**adam_optimizers()`, the distance to the true colours, and metrics.
+
+        Args:
+            optimizer: the generator's, as Keras knows it.
+            discriminator_optimizer, classifier_optimizer: the others'; without a classifier the latter is ignored.
+            loss: the distance, "mae" for L1 (equation 1) or "mse" for L2 (equation 2).
+            arguments: the other arguments of `keras.Model.compile`.
+
+        Raises:
+            InputError: the classifier has no optimizer.
+        """
+        self._phases = {"generator": (self.network, keras.optimizers.get(optimizer))}
+        self._phases["discriminator"] = (self.discriminator, keras.optimizers.get(discriminator_optimizer))
+        if self.classifier is not None:
+            if classifier_optimizer is None:
+                raise InputError("A colorizer with a classifier needs a classifier_optimizer: give one to compile.")
+            self._phases["classifier"] = (self.classifier, keras.optimizers.get(classifier_optimizer))
+        # Joined to one, the state of all optimizers goes the way that Keras' trainers have for that of one.
+        owner = {id(v): optimizer for network, optimizer in self._phases.values() for v in network.trainable_variables}
+        super().compile(keras.optimizers.MultiOptimizer(lambda variable: owner[id(variable)]), loss=loss, **arguments)
+        self.optimizer.build(self.trainable_variables)
+
+    def train_step(self, *arguments):
+        """All phases of one batch, in one compiled call. TensorFlow: data → logs; JAX: state, data → logs, state."""
+        return self._on_backend(self._train, arguments, [self.optimizer.variables])
+
+    def test_step(self, *arguments):
+        """All losses and metrics of one batch, dropout off. Arguments and results as `train_step`."""
+        return self._on_backend(self._test, arguments, [])
+
+    def _on_backend(self, step, arguments, optimizer_variables):
+        """Run `step`, a function of data that reads and changes variables, as the backend's trainer expects it."""
+        if keras.backend.backend() == "tensorflow":
+            return step(*arguments)
+        state, data = arguments
+        groups = [
+            self.trainable_variables,
+            self.non_trainable_variables,
+            *optimizer_variables,
+            self.metrics_variables,
+        ]
+        pairs = [pair for group, values in zip(groups, state, strict=True) for pair in zip(group, values, strict=True)]
+        with keras.StatelessScope(pairs):
+            logs = step(data)
+            return logs, tuple([variable.value for variable in group] for group in groups)
+
+    def _train(self, data):
+        rgb, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        lightness, target = self.convention.encode(rgb)
+        real = ops.concatenate([lightness, target], axis=-1)
+
+        def colorize():
+            return ops.concatenate([lightness, self.network(lightness, training=True)], axis=-1), None
+
+        weights, optimizer = self.network.trainable_variables, self._phases["generator"][1]
+        fake, _, to_weights = self._pullback(colorize, weights)
+        losses = {}
+        if self.classifier is not None:
+            losses |= self._minimize("classifier", lambda: self._classifier_losses(real, fake, labels, training=True))
+        losses |= self._minimize("discriminator", lambda: self._discriminator_losses(real, fake, training=True))
+        for update in range(self.generator_updates):
+            if update:
+                fake, _, to_weights = self._pullback(colorize, weights)
+            found, (of_fake,) = self._gradients(
+                "generator", lambda fake: self._generator_losses(real, fake, labels, training=True), [], fake
+            )
+            optimizer.apply(to_weights(of_fake), weights)
+            losses |= found
+        return self._logs(losses, rgb, {"target": target, "prediction": fake[..., 1:]})
+
+    def _test(self, data):
+        rgb, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        lightness, target = self.convention.encode(rgb)
+        prediction = self.network(lightness, training=False)
+        real = ops.concatenate([lightness, target], axis=-1)
+        fake = ops.concatenate([lightness, prediction], axis=-1)
+        losses = self._discriminator_losses(real, fake, training=False)
+        losses |= self._generator_losses(real, fake, labels, training=False)
+        if self.classifier is not None:
+            losses |= self._classifier_losses(real, fake, labels, training=False)
+        return self._logs(losses, rgb, {"target": target, "prediction": prediction})
+
+    def _logs(self, losses, rgb, predicted):
+        for metric in self.metrics:
+            if metric.name in losses:
+                metric.update_state(losses[metric.name], sample_weight=ops.shape(rgb)[0])
+        return self.compute_metrics(rgb, None, predicted)
+
+    # The phases' losses, from L and ab joined: `real` with the true ab, `fake` with the predicted one.
+
+    def _classifier_losses(self, real, fake, labels, training):
+        if labels is None:
+            raise InputError("A colorizer with a classifier needs labels: make the batches with labels=True.")
+        entropies = (
+            ops.sparse_categorical_crossentropy(labels, self.classifier(images, training=training), from_logits=True)
+            for images in (real, fake)
+        )
+        return {"classifier_loss": sum(ops.mean(entropy) for entropy in entropies)}
+
+    def _discriminator_losses(self, real, fake, training):
+        on_real = _binary_crossentropy(self.discriminator(real, training=training), 1 - self.label_smoothing)
+        on_fake = _binary_crossentropy(self.discriminator(fake, training=training), 0)
+        return {"discriminator_loss": on_real + on_fake}
+
+    def _generator_losses(self, real, fake, labels, training):
+        adversarial = _binary_crossentropy(self.discriminator(fake, training=training), 1)
+        # Keras divides a compiled loss by the number of replicas, which `_minimize` does for all.
+        distance = _replicas() * self.compute_loss(y_pred={"target": real[..., 1:], "prediction": fake[..., 1:]})
+        total = adversarial + self.reconstruction_weight * distance
+        if self.classifier is not None:
+            losses = self._classifier_losses(real, fake, labels, training)
+            total += self.classifier_weight * losses["classifier_loss"]
+        return {"generator_loss": total, "generator_adversarial_loss": adversarial, "loss": distance}
+
+    def _minimize(self, phase, losses):
+        """One update of the phase's network. `losses`: function without arguments → dictionary with "PHASE_loss"."""
+        network, optimizer = self._phases[phase]
+        results, gradients = self._gradients(phase, losses, network.trainable_variables)
+        optimizer.apply(gradients, network.trainable_variables)
+        return results
+
+    def _gradients(self, phase, losses, variables, *tensors):
+        """Losses, and the gradients of "PHASE_loss": of `tensors`, which are the arguments of `losses`, then of `variables`."""
+
+        def loss(*tensors):
+            results = losses(*tensors)
+            return results[f"{phase}_loss"], results
+
+        value, results, back = self._pullback(loss, variables, *tensors)
+        return results, back(ops.ones_like(value) / _replicas())  # the optimizer adds up the replicas' gradients
+
+    def _pullback(self, function, variables, *tensors):
+        """`function` of `tensors` and variables, to be differentiated later.
+
+        Returns:
+            what `function` returns: a tensor, and what is not differentiated; and a function of the tensor's gradient that
+            returns those of `tensors`, then of `variables`. It may be called once.
+        """
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            sources = [*tensors, *(variable.value for variable in variables)]
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(sources)  # no gradients of the other networks' weights
+                output, more = function(*tensors)
+            return output, more, lambda gradient: tape.gradient(output, sources, gradient)
+
+        import jax
+
+        state = [(variable, variable.value) for variable in self.variables]
+
+        def pure(*values):
+            with keras.StatelessScope([*state, *zip(variables, values[len(tensors) :], strict=True)]):
+                output, more = function(*values[: len(tensors)])
+                return output, (more, [v.value for v in self.non_trainable_variables])
+
+        values = [variable.value for variable in variables]
+        output, back, (more, updated) = jax.vjp(pure, *tensors, *values, has_aux=True)
+        for variable, value in zip(self.non_trainable_variables, updated, strict=True):  # dropout's seeds among them
+            variable.assign(value)
+        return output, more, back
+
+
+def _binary_crossentropy(logits, label):
+    """Mean of -label log σ(logits) - (1 - label) log(1 - σ(logits))."""
+    return ops.mean(ops.softplus(logits) - label * logits)
+
+
+def _replicas():
+    """How many devices share the batch under `tf.distribute`; on JAX a mean runs over all devices by itself."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync

@@ -1,0 +1,61 @@
+"""Classifiers of images, which see what a colorizer's convention makes of them: gray alone, or L and ab.
+
+George 2022, "Model": the backbone of ColorNet is a ResNet-18 "which we trained on grayscale images". It sees what the colorizer
+will see: the convention's network input, without colour. `models.colornet.load_backbone` carries its weights over. The judges of
+`colorize_lib.evaluation.judges` see colour as well.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from colorize_lib import color, models
+from colorize_lib.acceleration import optimizers
+from colorize_lib.errors import InputError
+from colorize_lib.training import resident
+
+
+class Classifier(resident.ResidentModel):
+    """RGB (batch, size, size, 3), uint8 → logits (batch, classes).
+
+    `fit` and `evaluate` take batches of (RGB, class numbers): `Batches(split, …, labels=True)`.
+
+    Args:
+        network: functional model to logits, from one channel, the convention's input, such as "resnet18_gray", or from three, that
+            input and ab, such as "vac_classifier".
+        convention: key of `color.CONVENTIONS`.
+    """
+
+    def __init__(self, network, convention):
+        super().__init__(name=f"classifier_{network.name}", dtype="float32")
+        self.network, self._convention = network, color.CONVENTIONS[convention]
+
+    def call(self, rgb, training=False):
+        gray, ab = self._convention.encode(rgb)
+        sees_color = self.network.input_shape[-1] > 1
+        return self.network(ops.concatenate([gray, ab], axis=-1) if sees_color else gray, training=training)
+
+
+def compiled(classes, *, name="resnet18_gray", learning_rate=1e-3, **options):
+    """A `Classifier` with Adam and cross-entropy, ready for `fit`; its metric is the accuracy.
+
+    Args:
+        classes: how many.
+        name: registered name of the network.
+        learning_rate: number or Keras schedule.
+        options: of the builder, and `dtype`.
+    """
+    classifier = Classifier(models.build(name, classes=classes, **options), models.entry(name).convention)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    classifier.compile(optimizer=optimizers.Adam(learning_rate), loss=loss, metrics=["accuracy"])
+    return classifier
+
+
+def require_labels(dataset, *splits):
+    """Raise InputError unless every image of the named splits has a class, and there are at least two classes."""
+    name = dataset.manifest["name"]
+    if len(dataset.classes) < 2 or any(np.min(dataset[split].labels, initial=0) < 0 for split in splits):
+        raise InputError(
+            f"The images of {name!r} have no class labels, which the classifier of gray images learns: name a dataset that has, "
+            "such as LABELS=tiny-imagenet, or a folder with a subfolder for each class."
+        )

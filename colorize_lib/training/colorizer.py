@@ -1,0 +1,272 @@
+"""A `keras.Model` around a network and a Lab convention: uint8 RGB in, trained with plain `fit`.
+
+The conversion from RGB to the network's input and target runs on the device, in the compiled step, so that datasets stay
+uint8 RGB and training, scoring and display share one colour path.
+"""
+
+import json
+import re
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+from PIL import Image
+
+from colorize_lib import color, files, models
+from colorize_lib.acceleration import optimizers
+from colorize_lib.errors import InputError, reason
+from colorize_lib.images import decode, upright
+from colorize_lib.training import resident
+
+WEIGHTS = Path(__file__).parents[1] / "apps" / "weights"
+
+# Pixels of a photo that are turned into RGB at once: bounds the memory for photos of any size.
+STRIP_PIXELS = 1 << 18
+
+
+class Colorizer(resident.ResidentModel):
+    """Trains and applies a network that predicts colour from gray.
+
+    `fit`, `evaluate` and `predict` take batches of RGB (batch, size, size, 3), uint8; losses and metrics given to `compile` see
+    (target, prediction) in the convention's scaling. Calling the model returns the dictionary of both.
+
+    Args:
+        network: functional model from `colorize_lib.models.build`.
+        convention: key of `color.CONVENTIONS`, or a convention.
+        channels: which channels of the target the network predicts; None: all of them.
+    """
+
+    def __init__(self, network, convention, channels=None):
+        super().__init__(name=f"colorizer_{network.name}", dtype="float32")
+        self.network = network
+        self.convention = color.CONVENTIONS[convention] if isinstance(convention, str) else convention
+        self.channels = channels
+
+    @classmethod
+    def from_name(cls, name, *, convention=None, channels=None, **options):
+        """The registered network `name`, built with `options`, under its own convention unless another one is given."""
+        return cls(models.build(name, **options), convention or models.entry(name).convention, channels)
+
+    @property
+    def input_size(self):
+        """(height, width) of the photos that the network sees."""
+        return self.network.input_shape[1:3]
+
+    def call(self, rgb, training=False):
+        inputs, target = self.convention.encode(rgb)
+        if self.channels is not None:
+            target = ops.take(target, self.channels, axis=-1)
+        return {"prediction": self.network(inputs, training=training), "target": target}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return super().compute_loss(x, y_pred["target"], y_pred["prediction"], sample_weight, training)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, y_pred["target"], y_pred["prediction"], sample_weight)
+
+    def predict_color(self, rgb):
+        """Colour of a batch, from its lightness or gray alone.
+
+        Args:
+            rgb: (batch, size, size, 3), uint8 or float in [0, 1].
+
+        Returns:
+            Predicted ab, (batch, size, size, 2) in Lab units, and RGB, (batch, size, size, 3) in [0, 1], both float32.
+        """
+        rgb = ops.convert_to_tensor(rgb)
+        lightness = color.rgb_to_lab(rgb)[..., :1]
+        prediction = self.network(self.convention.network_input(lightness, rgb), training=False)
+        return self.convention.ab(prediction), self.convention.decode(lightness, prediction)
+
+    def predict_ab(self, photo):
+        """The colour of a photo as the network sees it, resized to its input size: (size, size, 2) float32 in Lab units."""
+        return ops.convert_to_numpy(self.predict_color(self.resized(photo))[0])[0]
+
+    def resized(self, photo):
+        """A photo as a batch of one in the network's input size: (1, size, size, 3) uint8."""
+        return np.asarray(_rgb_image(photo).resize(self.input_size[::-1], Image.Resampling.LANCZOS))[None]
+
+    def colorize(self, photo, saturation=1.0, ab=None):
+        """Colorize a photo at its own resolution.
+
+        The network sees the photo resized to its input size; the predicted ab is enlarged and joined with the photo's own L.
+
+        Args:
+            photo: path of an image file, `PIL.Image.Image` of any mode, or uint8 array (height, width[, 1 or 3]).
+            saturation: factor on the predicted ab.
+            ab: float32 (h, w, 2), an earlier `predict_ab` of the photo at any resolution; None: predict it.
+
+        Returns:
+            uint8 RGB array (height, width, 3), upright.
+
+        Raises:
+            InputError: not an image, or one that cannot be decoded.
+        """
+        image = _rgb_image(photo)
+        ab = saturation * (self.predict_ab(image) if ab is None else ab)
+        channels = [Image.fromarray(ab[..., channel]) for channel in range(2)]
+        rgb = np.asarray(image)
+        result = np.empty_like(rgb)
+        rows = max(1, STRIP_PIXELS // image.width)
+        scale = len(ab) / image.height
+        for top in range(0, image.height, rows):
+            bottom = min(top + rows, image.height)
+            # The filter reaches beyond the box into the rest of ab: strips have no seams.
+            place = (image.width, bottom - top), Image.Resampling.BICUBIC, (0, top * scale, ab.shape[1], bottom * scale)
+            strip = np.stack([channel.resize(*place) for channel in channels], axis=-1)
+            lab = ops.concatenate([color.lightness(rgb[top:bottom]), strip], axis=-1)
+            result[top:bottom] = ops.convert_to_numpy(color.to_uint8(color.lab_to_rgb(lab)))
+        return result
+
+
+def _rgb_image(photo):
+    """A path, `PIL.Image.Image` or uint8 array as a PIL image in sRGB."""
+    if isinstance(photo, Image.Image):
+        return upright(photo).convert("RGB")
+    if isinstance(photo, str | Path):
+        with files.disk_errors(photo, "read"):
+            try:
+                return Image.fromarray(decode(photo)).convert("RGB")
+            except InputError as error:
+                raise InputError(f"Cannot colorize {photo}: {error}.") from error
+    array = np.asarray(photo)
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):
+        raise InputError(
+            f"Cannot colorize an array of {array.dtype} and shape {array.shape}: give uint8, (height, width) or (height, width, 3)."
+        )
+    return Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array).convert("RGB")
+
+
+def compiled(
+    name, *, optimizer="adam", learning_rate=1e-3, loss="mse", metrics=(), convention=None, channels=None, **options
+):
+    """The network `name` as a compiled `Colorizer`, ready for `fit`.
+
+    Args:
+        name: registered name.
+        optimizer: Keras' name of it.
+        learning_rate: number or Keras schedule.
+        loss: Keras loss of (target, prediction).
+        metrics: functions of `colorize_lib.color.metrics` of (target, prediction), one value an image.
+        convention: scales input and target; None: the network's own.
+        channels: see `Colorizer`.
+        options: of the builder, and `dtype`.
+    """
+    colorizer = Colorizer.from_name(name, convention=convention, channels=channels, **options)
+    return prepare(colorizer, optimizer=optimizer, learning_rate=learning_rate, loss=loss, metrics=metrics)
+
+
+def prepare(colorizer, *, optimizer="adam", learning_rate=1e-3, loss="mse", metrics=()):
+    """Compile a colorizer that is there already, with the arguments of `compiled`, and return it."""
+    means = [keras.metrics.MeanMetricWrapper(function, name=function.__name__) for function in metrics]
+    colorizer.compile(optimizer=optimizers.get(optimizer, learning_rate), loss=loss, metrics=means)
+    return colorizer
+
+
+def load(name, weights=None, **options):
+    """A trained `Colorizer`.
+
+    Args:
+        name: registered name of the network.
+        weights: path of a `.weights.h5` file, such as a run's `best.weights.h5`; None: the weights that come with the project.
+        options: of the builder, where the weights were not trained with its defaults.
+
+    Raises:
+        InputError: no weights of that network come with the project, or the file does not fit.
+    """
+    if weights is None:
+        weights = WEIGHTS / f"{name}.weights.h5"
+        if not weights.exists():
+            bundled = ", ".join(sorted(path.name.removesuffix(".weights.h5") for path in WEIGHTS.glob("*.weights.h5")))
+            models.entry(name)
+            raise InputError(
+                f"No weights of {name!r} come with the project (there are those of {bundled}): train it with `make reproduce-"
+                f"{models.entry(name).paper}` and name its best.weights.h5."
+            )
+    colorizer = Colorizer.from_name(name, **options)
+    load_weights(colorizer.network, weights)
+    return colorizer
+
+
+def describe(model):
+    """What `load_trained` needs to know of a `Colorizer`: a dictionary of plain values, or None if it cannot be built by name."""
+    recipe = getattr(model.network, "recipe", None) if isinstance(model, Colorizer) else None
+    if recipe is None or color.CONVENTIONS.get(model.convention.name) != model.convention:
+        return None
+    return {**json.loads(recipe), "convention": model.convention.name, "channels": model.channels}
+
+
+def load_trained(folder):
+    """The `Colorizer` of one system of a run, with the weights of its best epoch.
+
+    Args:
+        folder: the system's folder in a run folder, with `network.json` and `best.weights.h5`.
+
+    Raises:
+        InputError: no such folder, or it holds no network that colorizes by itself.
+    """
+    folder = Path(folder)
+    description = files.read_json(folder / "network.json", "description of a trained network")
+    try:
+        options = {name: description[name] for name in ("convention", "channels")} | description["options"]
+        if not (8 <= options.get("size", 8) <= 4096 and 0.01 <= options.get("width", 1) <= 16):
+            raise ValueError("it would be too large to build")
+        colorizer = Colorizer.from_name(description["model"], **options)
+        network, channels = colorizer.network, colorizer.convention.channels
+    except InputError:
+        raise
+    except Exception as error:  # what is not what a run has written can fail in any builder
+        raise InputError(f"{folder / 'network.json'} describes no network: run what wrote it again.") from error
+    if network.input_shape[-1] != 1 or network.output_shape[-1] != channels:
+        raise InputError(
+            f"The network {network.name!r} in {folder} does not colorize by itself: choose another system."
+        )
+    load_weights(colorizer.network, folder / "best.weights.h5")
+    return colorizer
+
+
+def load_weights(network, path):
+    """Load the weights of a `.weights.h5` or `.keras` file into a network.
+
+    Of a `.keras` file only the weights are read, not the description of the model, so that no code in it can run.
+
+    Raises:
+        InputError: missing, damaged, not finite, or of another architecture or width.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"There are no weights in {path}: check the name, or train the network.")
+    if not path.name.endswith((".weights.h5", ".keras")):
+        raise InputError(f"{path} is no file of weights: give one whose name ends with .weights.h5 or .keras.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the error says enough
+            network.load_weights(path)
+    except Exception as error:  # a damaged file can fail in any part of the readers of zip and HDF5
+        raise InputError(
+            f"The weights in {path} do not fit the network {network.name!r}, or are damaged ({_misfit(error)}): give the file of "
+            "this network, built with the same options."
+        ) from error
+    for variable in network.weights:
+        if not np.isfinite(ops.convert_to_numpy(variable)).all():
+            raise InputError(
+                f"The weights in {path} are not finite at {variable.path}: they are damaged, get them again."
+            )
+
+
+def _misfit(error):
+    """What Keras says of weights that do not fit, in short."""
+    text = reason(error, 2000)
+    if found := re.search(r"variable\.shape=(\(.*?\)), Received: value\.shape=(\(.*?\))\. .*?path=([^,]*),", text):
+        return f"{found[3]} has shape {found[1]} in the network and {found[2]} in the file"
+    if found := re.search(r"Layer '(.*?)' expected (\d+) variables, but received (\d+)", text):
+        return f"layer {found[1]} has {found[2]} variables in the network and {found[3]} in the file"
+    return reason(error)
+
+
+def ensemble(name, first, second):
+    """One network that joins the outputs of two that see the same input, such as PolychromifyA and PolychromifyB (Fig. 3)."""
+    inputs = keras.Input(first.input_shape[1:], name="lightness")
+    return keras.Model(inputs, ops.concatenate([first(inputs), second(inputs)], axis=-1), name=name)

@@ -1,0 +1,114 @@
+"""Networks that predict a distribution over quantized colours for each pixel: their training, and their decoding to one colour.
+
+Such a network maps its convention's input (size, size, 1) to logits (size / f, size / f, Q) over the Q bins of
+`colorize_lib.color.bins`; f is 4 for `colornet_distribution` and for `models.zhang.classifier(eccv16)`. Training, with the prior of
+the training set:
+
+    centres = bins.gamut_bins()
+    weights = bins.rebalancing_weights(bins.color_prior(train.images, centres), centres)
+    model = distribution.compiled(network, "places", centres, weights)
+    model.fit(…)
+
+A decoding turns logits (batch, h, w, Q), lightness (batch, h, w, 1) in [0, 100] at the logits' resolution and the centres
+(Q, 2) into ab (batch, h, w, 2). `model.decoded("mode")` is the same network with another decoding; each is scored, and colorizes
+photos, as any `Colorizer`.
+
+References: Zhang, Isola, Efros 2016, "Colorful Image Colorization", section 2; George 2022, "Model", "CNN+MRF Model".
+"""
+
+from keras import ops
+
+from colorize_lib import color
+from colorize_lib.acceleration import optimizers
+from colorize_lib.color import bins, mrf
+from colorize_lib.errors import InputError
+from colorize_lib.training.colorizer import Colorizer
+
+
+def _decoding(point):
+    return lambda logits, lightness, centres: point(ops.softmax(logits), centres)
+
+
+DECODINGS = {
+    "mean": _decoding(bins.mean),
+    "mode": _decoding(bins.mode),
+    "annealed_mean": _decoding(bins.annealed_mean),
+}
+
+
+class RandomField:
+    """Decoding by the Markov random field of `colorize_lib.color.mrf`: its marginals, reduced to one colour by `point`.
+
+    Args:
+        point: function of (marginals, centres) → ab; by default the most likely colour, as a field labels its pixels.
+        **options: of `mrf.mean_field`: strength, sigma, truncation, neighbours, sweeps.
+    """
+
+    def __init__(self, point=bins.mode, **options):
+        self.point, self.options = point, options
+
+    def __call__(self, logits, lightness, centres):
+        marginals, _ = mrf.mean_field(logits, lightness, centres, from_logits=True, **self.options)
+        return self.point(marginals, centres)
+
+
+class DistributionColorizer(Colorizer):
+    """A `Colorizer` whose network predicts logits over bins, at the images' size or a whole number of times smaller.
+
+    The loss given to `compile` sees (target, logits), the target at the images' size: `bins.BinCrossEntropy`.
+
+    Args:
+        network: (size, size, 1) → logits (size / f, size / f, Q).
+        convention: key of `color.CONVENTIONS`, or a convention; its `network_input` is what the network sees.
+        centres: (Q, 2), ab of the bins.
+        decoding: key of `DECODINGS`, or a function as the module describes, such as `RandomField()`.
+
+    Raises:
+        InputError: unknown decoding; a network whose output does not fit its input or the bins.
+    """
+
+    def __init__(self, network, convention, centres, decoding="annealed_mean"):
+        super().__init__(network, convention)
+        size, (rows, columns, count) = network.input_shape[1:3], network.output_shape[1:]
+        if count != len(centres) or size[0] % rows or size[0] // rows * columns != size[1]:
+            raise InputError(
+                f"{network.name} maps {size} pixels to {(rows, columns)} distributions over {count} bins, and there are "
+                f"{len(centres)} centres: build it with as many bins, at a size that is a multiple of 8."
+            )
+        if isinstance(decoding, str) and decoding not in DECODINGS:
+            raise InputError(f"There is no decoding {decoding!r}: the names are {', '.join(DECODINGS)}.")
+        self.centres, self.factor = centres, size[0] // rows
+        self.decode = DECODINGS[decoding] if isinstance(decoding, str) else decoding
+
+    def decoded(self, decoding):
+        """The same network, weights shared, with another decoding."""
+        return DistributionColorizer(self.network, self.convention, self.centres, decoding)
+
+    def distribution(self, rgb):
+        """(batch, size, size, 3) RGB → logits (batch, h, w, Q), and L (batch, h, w, 1): the mean over the pixels of each."""
+        rgb = ops.convert_to_tensor(rgb)
+        lightness = color.rgb_to_lab(rgb)[..., :1]
+        logits = self.network(self.convention.network_input(lightness, rgb), training=False)
+        return logits, ops.average_pool(lightness, self.factor, self.factor)
+
+    def predict_color(self, rgb):
+        """As `Colorizer.predict_color`. Colours are decoded at the logits' resolution and enlarged bilinearly."""
+        logits, coarse = self.distribution(rgb)
+        ab = self.decode(logits, coarse, self.centres)
+        ab = ops.image.resize(ab, ops.shape(rgb)[1:3], interpolation="bilinear")
+        return ab, color.lab_to_rgb(ops.concatenate([color.rgb_to_lab(rgb)[..., :1], ab], axis=-1))
+
+
+def compiled(network, convention, centres, weights=None, *, learning_rate=1e-3, neighbours=5, decoding="annealed_mean"):
+    """A network of distributions, ready for `fit`: Adam and the cross entropy with softly encoded colours.
+
+    Args:
+        network, convention, centres, decoding: of `DistributionColorizer`; the convention by its key.
+        weights: (Q,) from `bins.rebalancing_weights`; None: every colour weighs the same.
+        learning_rate: number or Keras schedule.
+        neighbours: bins that share a true colour, as in `bins.soft_encode`.
+    """
+    model = DistributionColorizer(network, convention, centres, decoding)
+    loss = bins.BinCrossEntropy(centres, weights, convention, neighbours)
+    model.compile(optimizer=optimizers.Adam(learning_rate), loss=loss)
+    return model

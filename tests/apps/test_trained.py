@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from colorize_lib import __main__, files
+from colorize_lib.apps import public_weights, trained
+from colorize_lib.errors import InputError
+from colorize_lib.reproduction import parameters
+from colorize_lib.training import colorizer, data, runs
+
+OPTIONS = {"size": 16, "width": 0.05}
+
+
+@pytest.fixture
+def run_folder():
+    """Folder of a run that trained a whole network and one of a single channel."""
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype="uint8")
+    batches = data.Batches(data.Split(images, np.zeros(4, int)), 4)
+    profiles = {"quick": {"epochs": 1, "dataset": "photos"}}
+    run = runs.Run("polychromify", parameters.resolve(profiles, {"PROFILE": "quick", "RUN": "mine"}), {})
+    for name, channels in (("polychromify", None), ("polychromify_a", [0])):
+        run.fit(
+            f"{name}_seed1",
+            lambda name=name, channels=channels: colorizer.compiled(name, channels=channels, **OPTIONS),
+            batches,
+            batches,
+            epochs=1,
+        )
+    return run.folder
+
+
+def test_a_trained_network_is_built_again_from_its_folder(run_folder):
+    (found,) = trained.of_run(run_folder)  # not the one of a single channel
+    assert found.label == "polychromify / mine / polychromify_seed1"
+    network = found.load()
+    assert network.network.input_shape == (None, 16, 16, 1)
+    photo = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype="uint8")
+    direct = colorizer.load("polychromify", found.weights, **OPTIONS)
+    np.testing.assert_array_equal(network.colorize(photo), direct.colorize(photo))
+    assert [item.label for item in trained.find([found.weights.parent])] == ["polychromify", found.label]
+
+
+@pytest.mark.long
+def test_the_command_line_takes_the_folder_and_lists_it(run_folder, tmp_path, capsys):
+    source = tmp_path / "a.png"
+    colorizer.Image.fromarray(np.zeros((20, 30, 3), "uint8") + 90).save(source)
+    folder = str(run_folder / "polychromify_seed1")
+    assert __main__.main(["colorize", str(source), "-m", folder]) == 0
+    assert (tmp_path / "a-colorized.png").exists()
+    assert __main__.main(["colorize", str(source), "-m", str(run_folder / "polychromify_a_seed1")]) == 2
+    assert "does not colorize by itself" in capsys.readouterr().err
+    files.data_home().mkdir(exist_ok=True)
+    assert __main__.main(["models"]) == 0
+    printed = capsys.readouterr().out
+    lines = {line.split()[0]: line for line in reversed(printed.splitlines()) if line}
+    assert "1,084,802" in lines["polychromify"]
+    assert str(colorizer.WEIGHTS / "polychromify.weights.h5") in printed
+    assert "python -m colorize_lib convert eccv16" in printed
+    assert "make reproduce-vacgan" in lines["kth_unet"]
+    assert "Ghiotto, 2021" in printed
+    assert folder in printed
+
+
+def test_public_weights_are_found_in_the_data_home():
+    assert [item.label for item in trained.find()] == ["polychromify"]
+    path = public_weights.weights_path("siggraph17")
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert [(item.label, item.guided) for item in trained.find()] == [("polychromify", False), ("siggraph17", True)]
+    assert trained.place("siggraph17") == f"public: {path}"
+    with pytest.raises(InputError, match="Cannot read the weights"):
+        trained.public()[0].load()
+
+
+def test_a_folder_without_networks_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"No trained network lies in .*repeating an older run"):
+        trained.of_run(tmp_path)
+    (tmp_path / "network.json").write_text('{"channels": null}')
+    (tmp_path / "best.weights.h5").touch()
+    with pytest.raises(InputError, match="describes no network"):
+        trained.of_run(tmp_path)[0].load()

@@ -1,0 +1,165 @@
+import dataclasses
+import json
+import math
+import time
+
+import pytest
+
+from benchmarks import __main__, contenders, networks, report, rows, worker
+from benchmarks.contenders import NETWORKS
+from colorize_lib import models
+from colorize_lib.acceleration import kernels
+from colorize_lib.acceleration.layers import Conv2D
+from colorize_lib.errors import InputError
+
+TINY = dataclasses.replace(rows.TINY, networks={"kth_unet": rows.TINY.networks["kth_unet"]})
+
+
+class InThisProcess:
+    """A `worker.Worker` without a process: starting TensorFlow thirty times would take minutes."""
+
+    def __init__(self, contender, environment=None, **options):
+        self._prepare = getattr(contenders, contender)(**options)
+
+    def wait(self):
+        pass
+
+    def measure(self, amount):
+        run = self._prepare(amount)
+        begun = time.perf_counter()
+        found = run()
+        return {"seconds": time.perf_counter() - begun, "peak_memory": 1e9} | (found or {})
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+def check(found):
+    content = {"format": 1, "machines": {"abacus": {"hardware": {}, "versions": {}, "rows": found}}}
+    assert not list(report._wrong(json.loads(json.dumps(content, allow_nan=False))))
+    assert all(row["ours"] for row in found.values())
+    return found
+
+
+@pytest.mark.parametrize("group", [group for group in rows.GROUPS if "/" not in group and group != "preparation"])
+def test_rows_are_measured(group, monkeypatch):
+    monkeypatch.setattr(rows, "Worker", InThisProcess)
+    check(rows.GROUPS[group](TINY))
+
+
+def test_training_is_measured(monkeypatch):
+    monkeypatch.setattr(rows, "Worker", InThisProcess)
+    found = check(rows.training("kth_unet", TINY))
+    assert {"training/kth_unet", "training in float32/kth_unet", "fit/kth_unet", "utilisation/kth_unet"} <= set(found)
+    assert found["utilisation/kth_unet"]["ratio"] > 0
+    assert any(rows._is_product(kind) for kind in found["profile/kth_unet"]["details"]["share"])
+
+
+def test_preparation_is_measured():
+    try:
+        check(rows.preparation(TINY))
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+def test_a_contender_is_a_process_of_its_own():
+    with worker.Worker("lab_scikit_image") as contender:
+        measured = contender.measure(1)
+    assert measured["seconds"] > 0
+    assert measured["peak_memory"] > 1e7
+    with pytest.raises(InputError, match="no_such_contender"), worker.Worker("no_such_contender") as contender:
+        contender.measure(1)
+
+
+def test_flops_are_counted_by_hand():
+    import keras
+    from keras import layers
+
+    inputs = keras.Input((8, 8, 1))
+    x = layers.Conv2D(4, 3, 2, "same")(inputs)  # 4 × 4 positions, no gradient of the input
+    x = layers.Conv2DTranspose(2, 4, 2, "same")(x)  # 4 × 4 positions seen
+    expected = 2 * 2 * 16 * 9 * 4 + 3 * 2 * 16 * 16 * 4 * 2
+    assert networks.trained_flops(keras.Model(inputs, x)) == expected
+    x = Conv2D(3, 3, padding="same", upsampling=2)(x)  # 8 × 8 positions see 4 × 4 weights, or 16 × 16 see 3 × 3
+    expected += 3 * 2 * 2 * 3 * (8 * 8 * 16 if kernels.tensorflow_cpu() else 16 * 16 * 9)
+    x = Conv2D(5, 1, padding="same", upsampling=2)(x)  # 16 × 16 positions, copied afterwards
+    expected += 3 * 2 * 3 * 5 * 16 * 16
+    assert networks.trained_flops(keras.Model(inputs, x)) == expected
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_pytorch_has_the_same_network(name):
+    torch = pytest.importorskip("torch")
+    from benchmarks.torch_networks import Network
+
+    network = models.build(name, size=64)
+    found = Network(network)
+    ours = sum(math.prod(weight.shape) for weight in network.trainable_weights)
+    assert sum(parameter.numel() for parameter in found.parameters()) == ours
+    with torch.no_grad():
+        assert found(torch.zeros(2, 1, 64, 64)).shape == (2, network.output_shape[-1], 64, 64)
+
+
+def test_goals_and_ratios():
+    met = report.row("we", "they", unit="s", ours=[1, 2, 9], theirs=[4, 4, 5], goal=2)
+    assert (met["ratio"], met["met"]) == (2.0, True)
+    missed = report.row("we", "they", unit="s", ours=[3], theirs=[4], goal=2)
+    assert (missed["ratio"], missed["met"]) == (1.333, False)
+    assert report.row("we", None, unit="s", ours=[3])["met"] is None
+
+
+def row(ratio):
+    return report.row("we", "they", unit="s", ours=[1], theirs=[ratio], goal=1)
+
+
+def test_what_was_not_measured_stays(tmp_path):
+    path = tmp_path / "bench.json"
+    abacus, card = {"processor": "Abacus", "cores": 2}, {"processor": "Abacus", "cores": 2, "gpus": ["Card"]}
+    report.write({"lab": row(1), "fit/a": row(2)}, abacus, {}, "c1", path)
+    report.write({"lab": row(30)}, card, {}, "c1", path)
+    report.write({"lab": row(3)}, abacus, {}, "c2", path)
+    machines = report.read(path)["machines"]
+    found = {name: {key: row["ratio"] for key, row in machine["rows"].items()} for name, machine in machines.items()}
+    assert found == {"Abacus, 2 cores": {"fit/a": 2, "lab": 3}, "Card": {"lab": 30}}
+    assert machines["Abacus, 2 cores"]["rows"]["lab"]["measured"]["commit"] == "c2"
+    assert "| `fit`, against the bare compiled step on one batch in memory | 2.00 (1) |" in report.markdown(
+        report.read(path)
+    )
+
+
+def test_a_fallen_ratio_is_named(tmp_path, capsys, monkeypatch):
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    abacus = {"processor": "Abacus", "cores": 2}
+    report.write({"lab": row(20), "fit/a": row(1), "gone": row(1)}, abacus, {}, "c1", old)
+    report.write({"lab": row(10), "fit/a": row(0.9), "more": row(1)}, abacus, {}, "c2", new)
+
+    def status(*arguments):
+        monkeypatch.setattr("sys.argv", ["benchmarks", "compare", str(old), str(new), *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            __main__.main()
+        return exit_.value.code
+
+    assert status() == 1
+    assert capsys.readouterr().out == "Abacus, 2 cores, lab: 20.00 before, 10.00 now\n"
+    assert status("--share", "0.6") == 0
+    new.write_text("{}")
+    assert status() == 2
+
+
+def test_unknown_rows_are_refused():
+    assert rows.chosen(["lab", "training", "lab"]) == ["lab", *(f"training/{name}" for name in NETWORKS)]
+    with pytest.raises(InputError, match="scoring"):
+        rows.chosen(["speed"])
+
+
+def test_the_committed_file_and_readme_agree():
+    content = report.read()
+    readme = (report.PATH.parent.parent / "README.md").read_text(encoding="utf-8")
+    assert report.markdown(content) in readme, (
+        "README's table of speed is out of date: run `python -m benchmarks table`"
+    )
+    for machine in content["machines"].values():
+        assert all(row["measured"].get("commit") for row in machine["rows"].values())

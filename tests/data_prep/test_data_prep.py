@@ -1,0 +1,400 @@
+"""data_prep as a user meets it: `load`, the command line, the papers' splits and counts, own photographs."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from colorize_lib import files
+from colorize_lib.errors import InputError
+from data_prep import load, registry, sources
+from data_prep.__main__ import main
+from data_prep.readers import Patches, Records
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def plan(name, size=None, home=Path("/nowhere"), **options):
+    spec = registry.find(name)
+    return spec.plan(home, size or spec.size, registry.resolve(name, options))
+
+
+def assert_disjoint(splits, total):
+    everything = [item for rows in splits.values() for item in rows.items]
+    assert len(everything) == len(set(everything)) == total
+    for rows in splits.values():
+        assert len(rows.labels) == len(rows.items)
+
+
+def counts(made):
+    return {name: len(rows.items) for name, rows in made.splits.items()}
+
+
+# The bundled photographs
+
+
+def test_bundled_photographs_give_patches_split_by_photograph():
+    dataset = load("photos", size=32, jobs=1, patches=160)
+    assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 160, "validation": 20, "test": 20}
+    assert dataset.manifest["name"] == "photos"
+    photographs = {name: {file.split("#")[0] for file in split.files} for name, split in dataset.splits.items()}
+    table = {row["file"]: row["split"] for row in sources.read_photo_table()}
+    assert all(table[file] == name for name, found in photographs.items() for file in found)
+    train = dataset["train"]
+    assert len(photographs["train"]) == list(table.values()).count("train")
+    for label, file in zip(train.labels, train.files, strict=True):
+        assert dataset.classes[label] == file.split("/")[0]
+    assert len(set(train.files)) == 160
+    np.testing.assert_array_equal(train.images[[7]][0], Patches(sources.PHOTOS, 32)(train.files[7]))
+
+
+def test_patches_have_many_scales_and_lie_inside():
+    made = plan("photos")
+    assert counts(made) == {"train": 3072, "validation": 384, "test": 384}
+    shares = []
+    for item in made.splits["train"].items:
+        file, box = item.split("#")
+        left, top, side = map(int, box.split(","))
+        with Image.open(sources.PHOTOS / file) as image:
+            assert 0 <= left <= image.width - side
+            assert 0 <= top <= image.height - side
+            shares.append(side / min(image.size))
+    assert min(shares) < 0.3
+    assert max(shares) > 0.9
+    assert plan("photos").hash() == made.hash() != plan("photos", seed=1).hash()
+
+
+def test_whole_bundled_photographs(tmp_path):
+    dataset = load("photos", size=160, limit=3, jobs=1, home=tmp_path)
+    assert dataset["train"].images.shape == (3, 160, 160, 3)
+    assert dataset["test"].files[0].endswith(".jpg")
+    assert dataset.folder == tmp_path / "prepared" / "photos-160-limit3"
+
+
+def test_a_changed_bundled_photograph_is_noticed(tmp_path, monkeypatch):
+    (tmp_path / "photos.csv").write_text("file,split,sha256\nsky/a.jpg,train,00\n")
+    (tmp_path / "sky").mkdir()
+    Image.new("RGB", (99, 99)).save(tmp_path / "sky" / "a.jpg")
+    monkeypatch.setattr(sources, "PHOTOS", tmp_path)
+    with pytest.raises(InputError, match="missing or changed"):
+        plan("photos")
+
+
+# Own photographs
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "My photos"
+    for number in range(20):
+        path = root / ("cats" if number % 2 else "dogs/young") / f"{number:02d}.{'JPG' if number % 3 else 'png'}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (30, 20 + number), (number * 9, 99, 0)).save(path)
+    (root / "notes.txt").write_text("no photograph")
+    (root / ".thumbnails").mkdir()
+    Image.new("RGB", (9, 9)).save(root / ".thumbnails" / "1.jpg")
+    return root
+
+
+def test_own_photographs(folder):
+    dataset = load(str(folder), size=16, jobs=1)
+    assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 16, "validation": 2, "test": 2}
+    assert dataset.classes == ["cats", "dogs"]
+    names = [file for split in dataset.splits.values() for file in split.files]
+    assert len(set(names)) == 20
+    assert not any("thumb" in name or "notes" in name for name in names)
+    for split in dataset.splits.values():
+        assert split.files == sorted(split.files)
+        assert [dataset.classes[label] for label in split.labels] == [file.split("/")[0] for file in split.files]
+
+
+def test_photographs_in_the_data_home_are_found_by_name(folder):
+    dataset = load(folder.name, home=folder.parent, size=16, jobs=1)
+    assert dataset.fingerprint == load(str(folder), home=folder.parent, size=16, jobs=1).fingerprint
+    assert dataset.manifest["name"] == folder.name
+
+
+def test_changed_photographs_are_prepared_anew(folder):
+    first = load("folder", path=folder, size=16, jobs=1)
+    assert load("folder", path=folder, size=16, jobs=1).fingerprint == first.fingerprint
+    Image.new("RGB", (30, 30), (0, 0, 255)).save(folder / "cats" / "new.jpg")
+    second = load("folder", path=folder, size=16, jobs=1)
+    assert sum(map(len, second.splits.values())) == 21
+    assert second.folder == first.folder
+
+
+def test_a_name_that_is_no_text_is_skipped_with_its_reason(folder):
+    shutil.copy(folder / "cats" / "01.JPG", os.fsencode(folder) + b"/cats/caf\xe9.jpg")
+    dataset = load("folder", path=folder, size=16, jobs=1, allow_skipped=True)
+    assert sum(map(len, dataset.splits.values())) == 20
+    assert [entry["reason"] for entry in dataset.manifest["skipped"]] == ["its name is not UTF-8; rename it"]
+
+
+def test_the_seed_chooses_the_split(folder):
+    first, again, other = (plan("folder", path=str(folder), seed=seed) for seed in (1, 1, 2))
+    assert first.hash() == again.hash() != other.hash()
+    assert_disjoint(other.splits, 20)
+
+
+def test_folders_without_use(tmp_path):
+    with pytest.raises(InputError, match="There is no folder"):
+        plan("folder", path=str(tmp_path / "absent"))
+    with pytest.raises(InputError, match="holds no photographs"):
+        plan("folder", path=str(tmp_path))
+    Image.new("RGB", (9, 9)).save(tmp_path / "only.jpg")
+    with pytest.raises(InputError, match="too few to split"):
+        plan("folder", path=str(tmp_path))
+    with pytest.raises(InputError, match=r"needs a login.*by hand"):
+        plan("flickr", home=tmp_path)
+
+
+# The papers' datasets
+
+
+def test_tiny_imagenet_reads_the_given_splits_and_checks_the_counts(tmp_path, monkeypatch):
+    root = tmp_path / "tiny-imagenet-200"
+    wnids = [f"n{number:08d}" for number in range(200)]
+    train = [f"train/{wnid}/images/{wnid}_{number}.JPEG" for wnid in wnids for number in range(500)]
+    held = [f"{part}/images/{part}_{number}.JPEG" for part in ("val", "test") for number in range(10_000)]
+    found = sorted(train + held)
+    monkeypatch.setattr(sources, "images_below", lambda root: found)
+    (root / "val").mkdir(parents=True)
+    lines = [f"val_{number}.JPEG\t{wnids[number % 200]}\t0\t0\t63\t63\n" for number in range(10_000)]
+    (root / "val" / "val_annotations.txt").write_text("".join(lines))
+    made = plan("tiny-imagenet", home=tmp_path)
+    assert counts(made) == {"train": 100_000, "validation": 10_000, "test": 10_000}
+    assert made.classes == wnids
+    train_rows, validation = made.splits["train"], made.splits["validation"]
+    assert train_rows.items == sorted(train)
+    assert np.bincount(train_rows.labels).tolist() == [500] * 200
+    number = validation.items.index("val/images/val_1234.JPEG")
+    assert validation.labels[number] == 1234 % 200
+    assert set(made.splits["test"].labels) == {-1}
+
+    (root / "val" / "val_annotations.txt").write_text("".join(lines[:-1]))
+    with pytest.raises(InputError, match="does not name a class for every image"):
+        plan("tiny-imagenet", home=tmp_path)
+    found.remove(train[77])
+    with pytest.raises(InputError, match=r"99,999 training images instead of 100,000.*run the same command again"):
+        plan("tiny-imagenet", home=tmp_path)
+
+
+@pytest.fixture
+def cifar(tmp_path, monkeypatch):
+    """A CIFAR-10 of 60 images a batch, every tenth gray, with first bytes as in the real one's format."""
+    monkeypatch.setattr(sources, "CIFAR10_BATCH", 60)
+    monkeypatch.setattr(sources, "DROPPED_BY_CODE", 40)
+    root = tmp_path / "cifar-10-batches-bin"
+    root.mkdir()
+    generator = np.random.default_rng(0)
+    for name in [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]:
+        records = generator.integers(0, 256, (60, 3073), np.uint8)
+        records[:, 0] %= 10
+        records[::10, 1025:2049] = records[::10, 2049:] = records[::10, 1:1025]
+        records.tofile(root / f"{name}.bin")
+    return tmp_path
+
+
+def test_cifar10_is_read_plane_by_plane(cifar):
+    dataset = load("cifar10", home=cifar, jobs=1)
+    record = np.fromfile(cifar / "cifar-10-batches-bin" / "test_batch.bin", np.uint8)[3073 * 4 : 3073 * 5]
+    np.testing.assert_array_equal(dataset["test"].images[[4]][0, 3, 5], record[1:].reshape(3, 32, 32)[:, 3, 5])
+    assert dataset["test"].labels[4] == record[0]
+    assert dataset["test"].files[4] == "test_batch.bin:4"
+    assert dataset["test"].gray.tolist() == [0, 10, 20, 30, 40, 50]
+    assert dataset.classes[3] == "cat"
+
+
+def test_the_naive_split_is_that_of_the_papers_code(cifar):
+    made = plan("cifar10", home=cifar)
+    assert counts(made) == {"train": 270, "validation": 30, "test": 60}
+    assert_disjoint(made.splits, 360)
+    np.random.seed(26)  # noqa: NPY002 - as the paper's code draws it
+    first_tenth = np.random.permutation(300)[:30]  # noqa: NPY002
+    names = [f"data_batch_{batch}.bin:{number}" for batch in range(1, 6) for number in range(60)]
+    assert made.splits["validation"].items == [names[row] for row in np.sort(first_tenth)]
+
+
+def test_the_hue_split_is_even_over_hue_and_drops_the_lowest(cifar):
+    made = plan("cifar10", home=cifar, split="hue", drop_gray="code")
+    assert counts(made) == {"train": 234, "validation": 26, "test": 60}
+    assert_disjoint(made.splits, 320)
+    from matplotlib.colors import rgb_to_hsv
+
+    reader = Records(cifar / "cifar-10-batches-bin")
+    hue = {item: rgb_to_hsv(reader(item) / 255)[..., 0].mean() for rows in made.splits.values() for item in rows.items}
+    kept = sorted(made.splits["train"].items + made.splits["validation"].items, key=hue.get)
+    assert set(kept[::10]) == set(made.splits["validation"].items)
+    dropped = [rgb_to_hsv(reader(item) / 255)[..., 0].mean() for item in made.notes["dropped"]]
+    assert len(dropped) == 40
+    assert max(dropped) < min(hue[item] for item in kept)
+
+
+def test_only_the_gray_images_are_dropped(cifar):
+    made = plan("cifar10", home=cifar, drop_gray="gray")
+    assert made.notes["dropped"] == [
+        f"data_batch_{batch}.bin:{number}" for batch in range(1, 6) for number in range(0, 60, 10)
+    ]
+    assert counts(made) == {"train": 243, "validation": 27, "test": 60}
+
+
+def test_a_short_batch_is_no_whole_copy(cifar):
+    with open(cifar / "cifar-10-batches-bin" / "data_batch_3.bin", "r+b") as batch:
+        batch.truncate(1000)
+    with pytest.raises(InputError, match=r"data_batch_3\.bin has 1,000 bytes instead of"):
+        plan("cifar10", home=cifar)
+
+
+@pytest.mark.skipif(
+    "COLORIZE_TEST_DATA" not in os.environ, reason="COLORIZE_TEST_DATA names no data home with real CIFAR-10"
+)
+def test_the_real_cifar10_has_562_gray_images():
+    home = Path(os.environ["COLORIZE_TEST_DATA"])
+    assert len(plan("cifar10", home=home, drop_gray="gray").notes["dropped"]) == 562
+    hue = plan("cifar10", home=home, split="hue", drop_gray="code")
+    assert counts(hue) == {"train": 44_476, "validation": 4_942, "test": 10_000}
+
+
+def test_coco_splits_85_to_15(monkeypatch):
+    monkeypatch.setattr(
+        sources,
+        "images_below",
+        lambda root: [f"{n:012d}.jpg" for n in range(5_000 if root.name == "val2017" else 118_287)],
+    )
+    made = plan("coco")
+    assert counts(made) == {"train": 3_825, "validation": 425, "test": 750}
+    assert_disjoint(made.splits, 5_000)
+    assert made.splits["test"].items == sorted(made.splits["test"].items)
+    assert sum(counts(plan("coco", part="both")).values()) == 123_287
+    assert registry.find("coco").archives({"part": "both"}) == [registry.COCO["val2017"], registry.COCO["train2017"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, (1231, 309)),
+        ({"split": 70}, (1078, 462)),
+        ({"split": "80"}, (1232, 308)),
+        ({"split": "90"}, (1386, 154)),
+        ({"domain": "b"}, (962, 238)),
+        ({"split": "80", "test": 0.5}, (1232, 154, 154)),
+    ],
+)
+def test_yosemite_splits(monkeypatch, options, expected):
+    sizes = {"trainA": 1231, "testA": 309, "trainB": 962, "testB": 238}
+    monkeypatch.setattr(sources, "images_below", lambda root: [f"{n:04d}.jpg" for n in range(sizes[root.name])])
+    made = plan("yosemite", **options)
+    assert tuple(counts(made).values()) == expected
+    assert list(made.splits) == ["train", "validation", "test"][: len(expected)]
+    assert_disjoint(made.splits, sum(expected))
+
+
+def test_places_stores_training_images_to_be_cropped(monkeypatch, tmp_path):
+    found = [f"{number:05d}.jpg" for number in range(41_000)]
+    monkeypatch.setattr(sources, "images_below", lambda root: found)
+    made = plan("places", home=tmp_path)
+    assert counts(made) == {"train": 40_000, "validation": 1_000}
+    assert_disjoint(made.splits, 41_000)
+    (tmp_path / "testSetPlaces205_resize").mkdir()
+    for number in (0, 1):
+        Image.new("RGB", (256 + 40 * number, 256)).save(tmp_path / "testSetPlaces205_resize" / found[number])
+    assert made.splits["train"].reader(found[0]).shape == (256, 256, 3)
+    assert made.splits["validation"].reader(found[1]).shape == (224, 224, 3)
+    found.pop()
+    with pytest.raises(InputError, match="40,999 images instead of 41,000"):
+        plan("places")
+
+
+# Names, options, the command line
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"name": "tiny-imagnet"}, r"There is no dataset 'tiny-imagnet' \(did you mean 'tiny-imagenet'\?\): known are"),
+        ({"name": "cifar10", "splt": "hue"}, r"cifar10 has no option 'splt' \(did you mean 'split'\?\)"),
+        ({"name": "cifar10", "split": "random"}, "split of cifar10 is 'random': it must be one of naive, hue"),
+        ({"name": "coco", "validation": 1.5}, "validation of coco is 1.5: it must be a number from 0 to 0.9"),
+        ({"name": "photos", "size": 5}, "size is 5"),
+        ({"name": "cifar10", "size": 64}, "size is 64: for cifar10 it must be 32"),
+        ({"name": "photos", "limit": 0}, "limit is 0"),
+    ],
+)
+def test_mistyped_names_and_values(call, message):
+    with pytest.raises(InputError, match=message):
+        load(**call)
+
+
+def test_what_is_prepared_opens_without_its_source(cifar):
+    first = load("cifar10", home=cifar, jobs=1)
+    for path in (cifar / "cifar-10-batches-bin").iterdir():
+        path.unlink()
+    assert load("cifar10", home=cifar).fingerprint == first.fingerprint
+
+
+def test_limit_takes_the_same_images_each_time(cifar):
+    dataset = load("cifar10", home=cifar, jobs=1, limit=20)
+    assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 20, "validation": 20, "test": 20}
+    assert dataset.folder.name == "cifar10-32-limit20"
+    positions = [int(file.split(":")[1]) for file in dataset["test"].files]
+    assert positions == sorted(positions)
+    assert load("cifar10", home=cifar, jobs=1, limit=20, drop_gray="gray").folder.name == "cifar10-32-dropgray-limit20"
+
+
+def test_prepared_folders_have_readable_names():
+    def key(name, **options):
+        return registry.key(name, registry.find(name).size, None, registry.resolve(name, options))
+
+    assert key("tiny-imagenet") == "tiny-imagenet-64"
+    assert key("yosemite", split=80) == "yosemite-a-256-split80"
+    assert key("cifar10", split="hue", drop_gray="code", seed=24) == "cifar10-32-hue-dropcode-seed24"
+    assert key("folder", path="/x/My photos") != key("folder", path="/y/My photos")
+
+
+def test_the_command_line_downloads_prepares_and_lists(tmp_path, monkeypatch, capsys):
+    """Yosemite from end to end: the archive in the data home, unpacked, counted, prepared."""
+    image = tmp_path / "one.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8)).save(image)
+    home = tmp_path / "home"
+    home.mkdir()
+    with zipfile.ZipFile(home / "summer2winter_yosemite.zip", "w") as archive:
+        for part, count in (("trainA", 1231), ("testA", 309), ("trainB", 1), ("testB", 1)):
+            for number in range(count):
+                archive.write(image, f"summer2winter_yosemite/{part}/{number}.jpg")
+    arguments = ["yosemite", "--home", str(home), "--size", "8", "--jobs", "1", "--split", "70"]
+    assert main(arguments) == 0
+    assert "yosemite: 1,078 train, 462 validation, fingerprint" in capsys.readouterr().out
+    assert main(["list", "--home", str(home)]) == 0
+    listing = capsys.readouterr().out
+    assert "here: summer2winter_yosemite, prepared/yosemite-a-8-split70" in listing
+    assert all(name in listing for name in registry.DATASETS)
+    assert main([*arguments, "--domain", "b"]) == 2
+    assert "trainB has 1 images instead of 962" in capsys.readouterr().err
+
+
+def test_bad_input_ends_in_one_sentence_and_status_2(tmp_path):
+    command = [sys.executable, "-m", "data_prep", "folder", str(tmp_path / "absent")]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == f"There is no folder {tmp_path / 'absent'}: give the path of a folder of photographs.\n"
+
+
+def test_nothing_heavy_is_imported():
+    code = (
+        "import sys, data_prep.arrays, data_prep.download, data_prep.registry, data_prep.__main__\n"
+        "print([m for m in ('keras', 'tensorflow', 'skimage', 'matplotlib', 'pandas', 'requests') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_the_default_data_home_is_the_users(monkeypatch):
+    monkeypatch.delenv("COLORIZE_DATA")
+    assert files.data_home().name == "colorize"
+    assert files.data_home("~/elsewhere") == Path.home() / "elsewhere"

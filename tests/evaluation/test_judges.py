@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from colorize_lib import color
+from colorize_lib.dataset import Split
+from colorize_lib.errors import InputError
+from colorize_lib.evaluation import evaluate, judges
+from colorize_lib.training.data import Batches
+
+SMALL = dict(size=16, width=1 / 16)
+
+
+@pytest.fixture(scope="module")
+def split():
+    """Three classes of a colour each, on random lightness."""
+    lightness = np.random.default_rng(0).uniform(40, 70, (90, 16, 16, 1))
+    labels = np.arange(90, dtype="int32") % 3
+    ab = np.array([[30, 0], [-25, 25], [0, -30]])[labels][:, None, None] + 0 * lightness
+    images = np.asarray(color.to_uint8(color.lab_to_rgb(np.concatenate([lightness, ab], -1))))
+    return Split(images, labels, [f"image{number}" for number in range(90)])
+
+
+@pytest.fixture(scope="module")
+def classifier(split):
+    judge = judges.compiled(3, learning_rate=3e-3, **SMALL)
+    judge.fit(Batches(split, 15, seed=0, labels=True), epochs=12, verbose=0)
+    return judge
+
+
+class Perfect:
+    """Knows the true colours."""
+
+    def predict_color(self, rgb):
+        return color.rgb_to_lab(rgb)[..., 1:], color.unit_rgb(rgb)
+
+
+def test_colorized_images_keep_labels_and_lightness(split):
+    gray = judges.colorized(evaluate.ConstantColor(), split, batch_size=40)
+    assert gray.images.dtype == "uint8"
+    assert (np.ptp(gray.images.astype(int), axis=-1) <= 1).all()
+    assert np.array_equal(gray.labels, split.labels)
+    assert gray.files == split.files
+    lightness = [np.asarray(color.rgb_to_lab(images))[..., 0] for images in (gray.images, split.images)]
+    assert np.abs(lightness[0] - lightness[1]).max() < 0.5
+    assert np.array_equal(judges.colorized(Perfect(), split, batch_size=40).images, split.images)
+
+
+def test_classifier_recognises_colours_and_misses_them_in_gray_images(split, classifier):
+    right = judges.right(classifier, split)
+    assert right.shape == (90,)
+    assert right.mean() > 0.9
+    assert judges.right(classifier, judges.colorized(evaluate.ConstantColor(), split)).mean() < 0.6
+
+
+def test_detector_tells_gray_images_from_real_ones_but_not_real_from_real(split):
+    learn, held = split.take(np.arange(60)), split.take(np.arange(60, 90))
+
+    def share_right(system):
+        detector = judges.compiled(2, learning_rate=3e-3, **SMALL)
+        train, test = (judges.real_and_colorized(part, judges.colorized(system, part)) for part in (learn, held))
+        assert train.labels.tolist() == [0] * 60 + [1] * 60
+        detector.fit(Batches(train, 15, seed=0, labels=True), epochs=8, verbose=0)
+        return judges.right(detector, test).mean()
+
+    assert share_right(evaluate.ConstantColor()) > 0.9
+    assert share_right(Perfect()) == 0.5  # one of two equal images is called wrongly
+
+
+def test_a_detector_needs_as_many_real_as_colorized_images(split):
+    with pytest.raises(InputError, match="90 real and 30 colorized images"):
+        judges.real_and_colorized(split, split.take(np.arange(30)))

@@ -1,0 +1,143 @@
+import shlex
+
+import pytest
+
+from colorize_lib.errors import InputError
+from colorize_lib.reproduction import parameters
+
+PROFILES = {
+    "quick": {"dataset": "photos", "epochs": 2, "width": 0.5, "train_limit": None, "dtype": "float32"},
+    "paper": {"dataset": "tiny-imagenet", "epochs": None, "width": 1.0, "train_limit": None, "dtype": "auto"},
+}
+
+
+def test_profile_and_overrides():
+    quick = parameters.resolve(PROFILES, {"PROFILES": PROFILES, "EPOCHS": None})
+    assert (quick.label, quick.epochs, quick.width, quick.seed) == ("quick (budgeted)", 2, 0.5, 0)
+    budgeted = parameters.resolve(PROFILES, {"PROFILE": "paper", "EPOCHS": 3, "WIDTH": 1})
+    assert (budgeted.label, budgeted.profile, budgeted.epochs) == ("budgeted", "paper", 3)
+    assert isinstance(budgeted.width, float)
+    assert parameters.resolve(PROFILES, {"PROFILE": "paper", "SEED": 3, "SYSTEMS": "cnn"}).label == "paper"
+
+
+def test_key_names_the_training_not_what_is_shown():
+    def key(**given):
+        return parameters.resolve(PROFILES, given).key()
+
+    assert key() == key(SYSTEMS="cnn")
+    assert len({key(), key(EPOCHS=3), key(SEED=1), key(PROFILE="paper")}) == 4
+    assert key(RUN="mine") == "mine"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"EPOCH": 3}, r"no parameter EPOCH \(did you mean 'EPOCHS'\?\): this notebook takes .*EPOCHS"),
+        ({"EPOCHS": 0}, "EPOCHS is 0: it must be a whole number from 1"),
+        ({"EPOCHS": "3"}, "must be a whole number"),
+        ({"EPOCHS": True}, "must be a whole number"),
+        ({"EPOCHS": 2.5}, "must be a whole number"),
+        ({"WIDTH": float("nan")}, "WIDTH is nan"),
+        ({"WIDTH": -1.0}, "WIDTH is -1.0: it must be a number from 0.01 to 16"),
+        ({"DTYPE": "float16"}, "one of auto, float32, mixed_bfloat16"),
+        ({"PROFILE": "papre"}, "PROFILE is 'papre': it must be one of quick, paper"),
+        ({"RUN": "../up"}, "RUN is '../up'"),
+        ({"RUN": ""}, "RUN is ''"),
+    ],
+)
+def test_wrong_parameters_are_one_sentence(given, message):
+    with pytest.raises(InputError, match=message):
+        parameters.resolve(PROFILES, given)
+
+
+def test_systems():
+    names = ["cnn", "polychromify", "polychromify_a"]
+    assert parameters.resolve(PROFILES, {}).chosen(names, ["cnn"]) == ["cnn"]
+    assert parameters.resolve(PROFILES, {"SYSTEMS": "all"}).chosen(names, []) == names
+    assert parameters.resolve(PROFILES, {"SYSTEMS": "polychromify, cnn"}).chosen(names, []) == names[:2]
+    with pytest.raises(InputError, match=r"no system 'cn' \(did you mean 'cnn'\?\)"):
+        parameters.resolve(PROFILES, {"SYSTEMS": "cn"}).chosen(names, [])
+
+
+def test_parse_the_command_line():
+    parsed = parameters.parse(["EPOCHS=3", "WIDTH=0.5", "RUN=001", "SYSTEMS=a,b", "NEW=x", "SEED="])
+    assert parsed == {"EPOCHS": 3, "WIDTH": 0.5, "RUN": "001", "SYSTEMS": "a,b", "NEW": "x"}
+    with pytest.raises(InputError, match="not of the form NAME=VALUE"):
+        parameters.parse(["EPOCHS"])
+    with pytest.raises(InputError, match="EPOCHS is 'many'"):
+        parameters.parse(["EPOCHS=many"])
+
+
+SEVERAL = {"quick": {"splits": "70, 90", "learning_rates": "1e-3,1e-4", "photos": None}}
+
+
+def test_several_numbers_in_one_parameter():
+    found = parameters.resolve(SEVERAL, {})
+    assert found.numbers("splits") == [70, 90]
+    assert found.numbers("learning_rates") == [1e-3, 1e-4]
+    assert found.label == "quick (budgeted)"
+    assert parameters.resolve(SEVERAL, parameters.parse(["SPLITS=90,80,90"])).numbers("splits") == [90, 80]
+    assert parameters.resolve(SEVERAL, {"SPLITS": 80}).label == "budgeted"
+    for wrong in ("70;80", "70,", "0,80", "70.5"):
+        with pytest.raises(InputError, match=r"SPLITS is .*whole number from 1 to 99 \(per cent"):
+            parameters.resolve(SEVERAL, {"SPLITS": wrong})
+
+
+def test_a_path_is_meant_from_where_the_command_is_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = parameters.parse(["PHOTOS=mine"])
+    assert given == {"PHOTOS": str(tmp_path / "mine")}
+    own, none = parameters.resolve(SEVERAL, given), parameters.resolve(SEVERAL, {})
+    assert (own.label, own.key()) == ("quick (budgeted)", none.key())
+
+
+def test_a_path_where_a_word_stands_for_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    profiles = {"quick": {"backbone_weights": "random"}}
+    assert parameters.parse(["BACKBONE_WEIGHTS=imagenet"]) == {"BACKBONE_WEIGHTS": "imagenet"}
+    given = parameters.parse(["BACKBONE_WEIGHTS=files"])
+    assert parameters.resolve(profiles, given).backbone_weights == str(tmp_path / "files")
+    with pytest.raises(InputError, match="must be one of imagenet, random, or a path"):
+        parameters.resolve(profiles, {"BACKBONE_WEIGHTS": 5})
+
+
+def test_the_command_of_a_run_repeats_it():
+    given = {
+        "PROFILE": "paper",
+        "EPOCHS": 3,
+        "WIDTH": 0.25,
+        "TRAIN_LIMIT": 7,
+        "SYSTEMS": "cnn, polychromify",
+        "RUN": "x",
+    }
+    first = parameters.resolve(PROFILES, given)
+    program, target, *assignments = shlex.split(first.command("polychromify"))
+    assert (program, target) == ("make", "reproduce-polychromify")
+    again = parameters.resolve(PROFILES, parameters.parse(assignments))
+    assert again.trained() == first.trained()
+    assert again.systems == first.systems
+    assert again.key() == parameters.resolve(PROFILES, given | {"RUN": None}).key()
+
+
+def test_papermill_does_not_swallow_an_unknown_parameter(tmp_path):
+    import nbformat
+    import papermill
+
+    source = "from colorize_lib.reproduction import parameters\nPROFILES = {'quick': {'epochs': 2}}\n"
+    source += (
+        "parameters.resolve(PROFILES, {name: value for name, value in globals().items() if name.isupper()}).epochs"
+    )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in ("EPOCHS = None", source)])
+    notebook.cells[0].metadata.tags = ["parameters"]
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, tmp_path / "in.ipynb")
+
+    def execute(**given):
+        return papermill.execute_notebook(tmp_path / "in.ipynb", tmp_path / "out.ipynb", given, progress_bar=False)
+
+    assert execute(EPOCHS=3).cells[-1].outputs[0].data["text/plain"] == "3"
+    for name in ("EPOCH", "epochs"):
+        with pytest.raises(
+            papermill.PapermillExecutionError, match=rf"There is no parameter {name} \(did you mean 'EPOCHS'"
+        ):
+            execute(**{name: 3})

@@ -1,0 +1,119 @@
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.color import rgb2lab
+
+from colorize_lib import color, models
+from colorize_lib.color import metrics
+from colorize_lib.dataset import Split
+from colorize_lib.errors import InputError
+from colorize_lib.training.colorizer import Colorizer, compiled, ensemble
+from colorize_lib.training.data import Batches
+
+
+@pytest.fixture(scope="module")
+def colorizer():
+    keras.utils.set_random_seed(0)
+    return Colorizer.from_name("polychromify", size=16, width=0.05)
+
+
+def photo(width, height, seed=0):
+    """A smooth colour photo-like image, uint8 (height, width, 3)."""
+    small = np.random.default_rng(seed).integers(40, 200, (4, 5, 3), dtype="uint8")
+    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def test_fit_learns_from_uint8_images():
+    images = np.stack([photo(16, 16, seed) for seed in range(32)])
+    split = Split(images, np.zeros(32, "int32"))
+    keras.utils.set_random_seed(0)
+    model = compiled("polychromify_overfit", size=16, width=0.25, metrics=[metrics.psnr_ab])
+    history = model.fit(Batches(split, 16, seed=0), validation_data=Batches(split, 32), epochs=30, verbose=0).history
+    assert history["loss"][-1] < 0.5 * history["loss"][0]
+    assert {"psnr_ab", "val_loss", "val_psnr_ab"} <= set(history)
+    # Keras' own loss is the convention's: mean squared error of ab / 128.
+    predicted = np.asarray(model.predict_color(images)[0])
+    expected = np.mean((predicted / 128 - rgb2lab(images)[..., 1:] / 128) ** 2)
+    assert model.evaluate(Batches(split, 32), verbose=0)[0] == pytest.approx(expected, rel=1e-3)
+
+
+def test_channels_select_the_target():
+    images = photo(16, 16)[None]
+    for channel, name in enumerate(("polychromify_a", "polychromify_b")):
+        model = Colorizer.from_name(name, channels=[channel], size=16, width=0.05)
+        target = np.asarray(model(images)["target"])
+        assert np.allclose(target[..., 0], rgb2lab(images)[..., 1 + channel] / 128, atol=1e-4)
+
+
+def test_another_convention_scales_input_and_target():
+    rgb = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    model = Colorizer.from_name("yosemite_unet", convention="kth", target="ab", size=64, width=0.05)
+    assert np.allclose(model(rgb)["target"], color.CONVENTIONS["kth"].encode(rgb)[1])
+
+
+def test_ensemble_joins_two_networks():
+    first, second = (models.build(name, size=16, width=0.05) for name in ("polychromify_a", "polychromify_b"))
+    joined = Colorizer(ensemble("polychromify_ab", first, second), "polychromify")
+    images = photo(16, 16)[None]
+    lightness = color.rgb_to_lab(images)[..., :1]
+    expected = np.concatenate([first(lightness), second(lightness)], axis=-1) * 128
+    assert np.allclose(joined.predict_color(images)[0], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(("width", "height"), [(16, 16), (301, 77), (5, 90), (1, 1), (1500, 900)])
+def test_colorize_keeps_resolution_and_lightness(colorizer, width, height):
+    image = photo(width, height)
+    result = colorizer.colorize(image, saturation=0.3)
+    assert result.shape == image.shape
+    assert result.dtype == np.uint8
+    # Lightness is the photo's own up to rounding to 8 bits: the small ab keeps colours inside sRGB.
+    assert np.abs(rgb2lab(result)[..., 0] - rgb2lab(image)[..., 0]).max() < 1.0
+
+
+def test_saturation_zero_is_gray(colorizer):
+    result = colorizer.colorize(photo(40, 30), saturation=0).astype(int)
+    assert (result.max(-1) - result.min(-1)).max() <= 1
+    assert metrics.colorfulness(colorizer.colorize(photo(40, 30))[None] / 255)[0] > 1
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_colorize_takes_every_mode(colorizer, mode):
+    image = Image.fromarray(photo(33, 21))
+    image = (
+        Image.fromarray(np.asarray(image.convert("L")).astype("uint16") * 257)
+        if mode == "I;16"
+        else image.convert(mode)
+    )
+    assert image.mode == mode
+    result = colorizer.colorize(image)
+    assert result.shape == (21, 33, 3)
+    if mode in ("L", "LA", "I;16"):
+        expected = colorizer.colorize(np.asarray(Image.fromarray(photo(33, 21)).convert("L")))
+        assert np.abs(result.astype(int) - expected).max() <= 1
+
+
+def test_colorize_reads_files_upright(colorizer, tmp_path):
+    image = Image.fromarray(photo(40, 20))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90°
+    image.save(tmp_path / "turned.png", exif=exif)
+    assert colorizer.colorize(tmp_path / "turned.png").shape == (40, 20, 3)
+
+
+def test_wrong_photos_are_one_sentence(colorizer, tmp_path):
+    (tmp_path / "text.jpg").write_text("no image")
+    with pytest.raises(InputError, match=r"text\.jpg: no image of a known format"):
+        colorizer.colorize(tmp_path / "text.jpg")
+    with pytest.raises(InputError, match=r"missing\.jpg: it does not exist"):
+        colorizer.colorize(tmp_path / "missing.jpg")
+    with pytest.raises(InputError, match="array of float64"):
+        colorizer.colorize(np.zeros((4, 4, 3)))
+
+
+def test_rgb_networks(colorizer):
+    network = keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Conv2D(3, 1, activation="tanh")])
+    model = Colorizer(network, "yosemite")
+    ab, rgb = model.predict_color(photo(16, 16)[None])
+    assert np.allclose(np.asarray(color.rgb_to_lab(rgb))[..., 1:], ab, atol=1e-3)
+    assert model.colorize(photo(50, 40)).shape == (40, 50, 3)

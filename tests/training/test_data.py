@@ -1,0 +1,74 @@
+"""colorize_lib.training.data: random crops repeat with seed, epoch and batch, and are parts of their images."""
+
+import keras
+import numpy as np
+import pytest
+
+from colorize_lib.dataset import Split
+from colorize_lib.training.data import Batches, RandomResizedCrop, feed
+
+
+def positions(height, width):
+    """An image whose red value says how far right a pixel lies, and green how far down, in [0, 255]."""
+    across, down = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    return np.stack([across, down, np.full_like(across, 7)], axis=-1).round().astype(np.uint8)
+
+
+def test_crops_have_the_areas_and_shapes_that_were_asked_for():
+    crop = RandomResizedCrop(16)
+    images = np.stack([positions(90, 120)] * 400)
+    crops = crop(images, np.random.default_rng(0)).astype(float)
+    assert crops.shape == (400, 16, 16, 3)
+    # The values at the middle of the outer pixels, extended by half a pixel on both sides, are the part's edges.
+    widths = np.abs(crops[:, 8, -1, 0] - crops[:, 8, 0, 0]) / 255 * 16 / 15
+    heights = (crops[:, -1, 8, 1] - crops[:, 0, 8, 1]) / 255 * 16 / 15
+    areas, aspects = widths * heights, widths * 120 / (heights * 90)
+    assert heights.min() > 0
+    assert areas.min() == pytest.approx(0.08, abs=0.03)
+    assert areas.max() > 0.8
+    # The same rule drawn here: a part that is wider or higher than the image is drawn again.
+    generator = np.random.default_rng(1)
+    area, aspect = generator.uniform(0.08, 1, 100_000), np.exp(generator.uniform(np.log(3 / 4), np.log(4 / 3), 100_000))
+    fits = (area * aspect <= 120 / 90) & (area / aspect <= 90 / 120)
+    assert np.mean(areas) == pytest.approx(area[fits].mean(), abs=0.03)
+    assert aspects.min() == pytest.approx(3 / 4, abs=0.12)
+    assert aspects.max() == pytest.approx(4 / 3, abs=0.2)
+    mirrored = crops[:, 8, 0, 0] > crops[:, 8, -1, 0]
+    assert 0.4 < mirrored.mean() < 0.6
+    assert (crops[..., 2] == 7).all()
+
+
+def test_an_image_in_which_no_part_fits_gives_its_middle():
+    strip = positions(10, 400)
+    crop = RandomResizedCrop(10, area=(0.9, 1.0), flip=False)(strip[None], np.random.default_rng(0))[0]
+    np.testing.assert_array_equal(crop, strip[:, 195:205])
+
+
+def test_batches_repeat_their_crops():
+    split = Split(np.stack([positions(40, 40)] * 10), np.zeros(10, int))
+    first, again = (Batches(split, 4, seed=3, transform=RandomResizedCrop(8)) for _ in range(2))
+    assert [len(first[index][0]) for index in range(len(first))] == [4, 4, 2]
+    for index in (1, 0):
+        np.testing.assert_array_equal(first[index][0], again[index][0])
+    assert not np.array_equal(first[0][0], first[1][0])
+    before = first[0][0]
+    first.set_epoch(1)
+    assert not np.array_equal(first[0][0], before)
+
+
+def test_feed_gives_the_batches_of_each_epoch_without_autotuning():
+    split = Split(np.random.default_rng(0).integers(0, 256, (7, 4, 4, 3), "uint8"), np.arange(7))
+    batches = Batches(split, 3, seed=5, labels=True)
+    fed = feed(batches)
+    assert feed(None) is None
+    if keras.backend.backend() != "tensorflow":
+        assert fed is batches
+        return
+    assert feed(fed) is fed
+    assert not fed.options().autotune.enabled
+    assert int(fed.cardinality()) == len(batches) == 3
+    for epoch in (0, 3):
+        batches.set_epoch(epoch)
+        for found, expected in zip(fed.as_numpy_iterator(), (batches[index] for index in range(3)), strict=True):
+            for part, wanted in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(part, wanted)

@@ -1,0 +1,132 @@
+"""Networks of distributions: trained on pictures whose answer is known, and decoded by hand."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from colorize_lib import color, models
+from colorize_lib.color import bins
+from colorize_lib.dataset import Split
+from colorize_lib.errors import InputError
+from colorize_lib.evaluation import evaluate
+from colorize_lib.models.zhang import classifier
+from colorize_lib.training import distribution
+from colorize_lib.training.data import Batches
+
+CENTRES = np.array([(60, 40), (-50, 50), (0, 0), (20, -60)], "float32")
+
+
+def pictures(count=8, size=32):
+    """Dark is red and light is green, half and half, on either side."""
+    red, green = np.array((150, 40, 40), "uint8"), np.array((120, 220, 120), "uint8")
+    images = np.empty((count, size, size, 3), "uint8")
+    for number, image in enumerate(images):
+        image[:, : size // 2], image[:, size // 2 :] = (red, green) if number % 2 else (green, red)
+    return Split(images, np.full(count, -1, "int32"))
+
+
+def fixed(logits):
+    """A network that gives these logits whatever it sees, at a quarter of the size."""
+    rows, columns, count = logits.shape
+    inputs = keras.Input((4 * rows, 4 * columns, 1))
+    x = layers.Flatten()(inputs)
+    x = layers.Dense(
+        logits.size, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(logits.ravel())
+    )(x)
+    return keras.Model(inputs, layers.Reshape((rows, columns, count))(x))
+
+
+def networks(name, count):
+    if name == "eccv16":
+        return classifier(models.build("eccv16", size=32, width=0.1, centres=bins.gamut_bins())), "zhang"
+    return models.build("colornet_distribution", size=32, width=0.25, bins=count), "places"
+
+
+@pytest.mark.parametrize(
+    ("name", "learning_rate", "epochs"), [("colornet_distribution", 1e-2, 20), ("eccv16", 3e-3, 36)]
+)
+def test_a_trained_network_paints_what_it_was_shown(name, learning_rate, epochs):
+    centres, split = bins.gamut_bins(), pictures()
+    keras.utils.set_random_seed(0)
+    network, convention = networks(name, len(centres))
+    weights = bins.rebalancing_weights(bins.color_prior(split.images, centres), centres)
+    model = distribution.compiled(network, convention, centres, weights, learning_rate=learning_rate)
+    history = model.fit(Batches(split, 4, seed=0), epochs=epochs, validation_data=Batches(split, 4), verbose=0).history
+    assert history["val_loss"][-1] < history["val_loss"][0] / 2
+    ab = np.asarray(color.rgb_to_lab(split.images))[..., 1:]
+    error = np.abs(ab - ops.convert_to_numpy(model.predict_color(split.images)[0])).mean()
+    assert error < np.abs(ab).mean() / 2
+
+
+@pytest.mark.long
+def test_every_decoding_can_be_scored():
+    logits = np.random.default_rng(3).normal(0, 2, (4, 4, 4)).astype("float32")
+    split = pictures(3, 16)
+    model = distribution.DistributionColorizer(fixed(logits), "places", CENTRES, distribution.RandomField(sweeps=2))
+    ab = ops.convert_to_numpy(model.predict_color(split.images)[0])
+    expected = np.abs(ab - np.asarray(color.rgb_to_lab(split.images))[..., 1:]).mean((1, 2, 3))
+    scores = evaluate.score(model, split, batch_size=2, columns=["mae_ab"])
+    np.testing.assert_allclose(scores["mae_ab"], expected, rtol=1e-4)
+
+
+def test_the_loss_is_that_of_every_fourth_pixel_with_the_weights_given():
+    logits = np.random.default_rng(1).normal(size=(8, 8, 4)).astype("float32")
+    split, weights = pictures(2), np.array((1, 2, 3, 4), "float32")
+    model = distribution.compiled(fixed(logits), "places", CENTRES, weights, neighbours=2)
+    got = model.evaluate(Batches(split, 2), verbose=0)
+    ab = np.asarray(color.rgb_to_lab(split.images))[:, ::4, ::4, 1:]
+    bin_of = np.argmin(((ab[..., None, :] - CENTRES) ** 2).sum(-1), axis=-1)
+    log_p = np.broadcast_to(logits - np.log(np.exp(logits).sum(-1, keepdims=True)), (2, 8, 8, 4))
+    code = ops.convert_to_numpy(bins.soft_encode(ab, CENTRES, neighbours=2))
+    expected = -(weights[bin_of] * (code * log_p).sum(-1)).mean()
+    assert got == pytest.approx(expected, rel=1e-4)
+
+
+def test_decodings_against_numpy():
+    logits = np.random.default_rng(2).normal(0, 2, (3, 3, 4)).astype("float32")
+    rgb = pictures(1, 12).images
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    sharp = p ** (1 / 0.38) / (p ** (1 / 0.38)).sum(-1, keepdims=True)
+    expected = {"mean": p @ CENTRES, "annealed_mean": sharp @ CENTRES, "mode": CENTRES[p.argmax(-1)]}
+    model = distribution.DistributionColorizer(fixed(logits), "places", CENTRES)
+    for decoding, colours in expected.items():
+        ab, predicted = (ops.convert_to_numpy(x) for x in model.decoded(decoding).predict_color(rgb))
+        np.testing.assert_allclose(
+            ab[0, 6, 6], (colours[1, 1] * 49 + 7 * (colours[1, 2] + colours[2, 1]) + colours[2, 2]) / 64, atol=1e-3
+        )
+        lab = np.concatenate([np.asarray(color.rgb_to_lab(rgb))[..., :1], ab], -1)
+        np.testing.assert_allclose(predicted, np.asarray(color.lab_to_rgb(lab)), atol=1e-5)
+
+
+def test_the_field_sees_the_lightness_of_the_picture():
+    """The network hesitates everywhere and is wrong in specks; the two halves of the picture differ in lightness."""
+    logits = np.zeros((8, 8, 4), "float32")
+    logits[:, :4, 0] = logits[:, 4:, 1] = 1.0
+    logits[2, [1, 6]] = (0, 0, 0, 1.5)
+    image = np.full((1, 32, 32, 3), 60, "uint8")
+    image[:, :, 16:] = 200
+    model = distribution.DistributionColorizer(fixed(logits), "places", CENTRES, distribution.RandomField(strength=2.0))
+    ab = ops.convert_to_numpy(model.predict_color(image)[0])[0, 2::4, 2::4]
+    speckled = ops.convert_to_numpy(model.decoded("mode").predict_color(image)[0])[0, 2::4, 2::4]
+    assert np.ptp(speckled[:, 1], axis=0).max() > 30
+    np.testing.assert_allclose(ab[:, 1], np.broadcast_to(ab[0, 1], (8, 2)), atol=1e-3)
+    np.testing.assert_allclose(ab[:, 6], np.broadcast_to(ab[0, 6], (8, 2)), atol=1e-3)
+    assert np.linalg.norm(ab[0, 1] - ab[0, 6]) > 100
+
+
+def test_photos_are_colorized_at_their_own_size():
+    logits = np.zeros((8, 8, 4), "float32")
+    logits[..., 3] = 9
+    model = distribution.DistributionColorizer(fixed(logits), "places", CENTRES, "mode")
+    result = model.colorize(np.full((40, 70), 128, "uint8"))
+    assert result.shape == (40, 70, 3)
+    assert (result[..., 2] > result[..., 1] + 60).all()
+
+
+def test_what_does_not_fit_is_one_sentence():
+    network = fixed(np.zeros((2, 2, 4), "float32"))
+    with pytest.raises(InputError, match="over 4 bins, and there are 309 centres"):
+        distribution.DistributionColorizer(network, "places", bins.gamut_bins())
+    with pytest.raises(InputError, match="no decoding 'median': the names are mean, mode, annealed_mean"):
+        distribution.DistributionColorizer(network, "places", CENTRES, "median")

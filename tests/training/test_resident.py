@@ -1,0 +1,75 @@
+"""Training from the accelerator's memory learns what training batch by batch learns."""
+
+import json
+
+import numpy as np
+
+CODE = """
+import json, sys
+import keras, numpy as np
+from colorize_lib.training import adversarial, resident; from colorize_lib import models
+from colorize_lib.training.colorizer import compiled
+from colorize_lib.training.data import Batches; from colorize_lib.dataset import Split
+
+random = np.random.default_rng(0)
+train, validation = (
+    Split(random.integers(0, 256, (count, 16, 16, 3), dtype="uint8"), random.integers(0, 3, count).astype("int32"))
+    for count in (48, 21)
+)
+
+def gan():
+    options = dict(size=16, width=0.02)
+    parts = [models.build(name, **options) for name in ("kth_generator", "patch_discriminator")]
+    model = adversarial.AdversarialColorizer(*parts, models.build("vac_classifier", classes=3, **options))
+    model.compile(**adversarial.adam_optimizers(1e-3))
+    return model
+
+class Order(keras.callbacks.Callback):
+    def __init__(self, batches):
+        super().__init__()
+        self.batches, self.done = batches, []
+    def on_epoch_begin(self, epoch, logs=None):
+        self.batches.set_epoch(epoch)
+    def on_train_batch_end(self, batch, logs=None):
+        self.done.append(self.model.batches_done(batch))
+
+found = {}
+for name, make in {"supervised": lambda: compiled("polychromify", size=16, width=0.05), "gan": gan}.items():
+    for on in (False, True):
+        resident._fits, resident.CALLS = lambda batches: on, 4
+        keras.utils.set_random_seed(0)
+        model, batches = make(), Batches(train, 8, seed=0, labels=name == "gan")
+        order, held_out = Order(batches), Batches(validation, 8, labels=name == "gan")
+        fitted = model.fit(batches, validation_data=held_out, epochs=2, verbose=0, callbacks=[order])
+        scores = model.evaluate(held_out, verbose=0, return_dict=True)
+        weights = np.concatenate([np.ravel(weight).astype("float64") for weight in model.get_weights()])
+        found[f"{name} {on}"] = dict(history=fitted.history, scores=scores, weights=weights.tolist(), done=order.done)
+
+resident._fits = lambda batches: True
+store = resident.ResidentBatches(Batches(train.take(range(43)), 8, seed=0), 3, fill=True)
+items = [store[index][0] for index in range(len(store))]
+found["filled"] = [[list(item.shape) for item in items], sorted(set(np.concatenate([i.ravel() for i in items]).tolist()))]
+store = resident.ResidentBatches(Batches(train.take(range(43)), 8), 5, fill=False)
+found["left over"] = [list(store[index][0].shape) for index in range(len(store))]
+print("FOUND" + json.dumps(found))
+"""
+
+
+def test_the_same_losses_and_weights(run_on_jax, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiles faster than it would run faster
+    found = json.loads(run_on_jax(CODE).partition("FOUND")[2])
+    for name in ("supervised", "gan"):
+        plain, resident = found[f"{name} False"], found[f"{name} True"]
+        for part in ("history", "scores"):
+            assert plain[part].keys() == resident[part].keys()
+            for column, values in plain[part].items():
+                pairs = np.stack([np.ravel(values), np.ravel(resident[part][column])], axis=-1)
+                assert np.allclose(*pairs.T, rtol=2e-5, atol=2e-5), (name, column)
+        difference = np.abs(np.subtract(plain["weights"], resident["weights"])).max()
+        assert difference < 1e-4, (name, difference)
+        assert plain["done"] == [1, 2, 3, 4, 5, 6] * 2
+        assert resident["done"] == [2, 4, 6] * 2
+    shapes, rows = found["filled"]
+    assert shapes == [[3, 8], [3, 8]]
+    assert rows == list(range(43))
+    assert found["left over"] == [[5, 8], [1, 3]]

@@ -1,0 +1,284 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from colorize_lib.color import metrics
+from colorize_lib.dataset import Split
+from colorize_lib.errors import InputError
+from colorize_lib.reproduction import parameters
+from colorize_lib.training import runs
+from colorize_lib.training.colorizer import compiled, load_weights
+from colorize_lib.training.data import Batches
+
+PROFILES = {"quick": {"epochs": 4, "width": 0.05, "learning_rate": 1e-3}}
+
+
+def resolved(**given):
+    return parameters.resolve(PROFILES, given)
+
+
+@pytest.fixture
+def split():
+    images = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), dtype="uint8")
+    return Split(images, np.zeros(24, "int32"))
+
+
+def train(run, split, epochs=4, system="polychromify", callbacks=()):
+    def make():
+        return compiled(
+            system, size=16, width=0.05, learning_rate=run.parameters.learning_rate, metrics=[metrics.psnr_ab]
+        )
+
+    batches = Batches(split, 8, seed=run.parameters.seed)
+    return run.fit(system, make, batches, Batches(split, 24), epochs=epochs, callbacks=callbacks)
+
+
+def started(**given):
+    runs._held.clear()  # as if the former process had ended
+    return runs.start("polychromify", resolved(**given))
+
+
+class Kill(keras.callbacks.Callback):
+    """Stops training in the middle of an epoch."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch == self.epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.now and batch == 1:
+            raise KeyboardInterrupt
+
+
+def test_a_finished_run_has_its_files_and_is_not_trained_again(split):
+    run = started()
+    model, history = train(run, split)
+    folder = run.folder / "polychromify"
+    assert {path.name for path in folder.iterdir()} == {
+        "history.csv",
+        "best.weights.h5",
+        "last.weights.h5",
+        "network.json",
+        "state.npz",
+    }
+    with open(folder / "history.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4]
+    assert float(rows[0]["loss"]) == pytest.approx(history[0]["loss"])
+    assert {"loss", "val_loss", "psnr_ab", "val_psnr_ab", "seconds"} < set(rows[0])
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.h5")}
+    again, same_history = train(started(), split)
+    assert same_history == history
+    assert before == {path: path.stat().st_mtime_ns for path in folder.glob("*.h5")}
+    assert np.array_equal(again.predict_color(split.images)[0], model.predict_color(split.images)[0])
+
+
+def test_the_best_epoch_is_returned(split):
+    model, history = train(started(), split)
+    best = min(row["val_loss"] for row in history)
+    assert model.evaluate(Batches(split, 24), verbose=0)[0] == pytest.approx(best, rel=1e-4)
+
+
+@pytest.mark.parametrize("system", ["polychromify", "polychromify_overfit"])  # with dropout and without
+def test_a_resumed_run_equals_an_undisturbed_one(split, system):
+    _, undisturbed = train(started(RUN="undisturbed"), split, system=system)
+    for epoch in (0, 2):
+        with pytest.raises(KeyboardInterrupt):
+            train(started(RUN="killed"), split, system=system, callbacks=[Kill(epoch)])
+    run = started(RUN="killed")
+    _, resumed = train(run, split, system=system)
+    for one, other in zip(resumed, undisturbed, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-6)
+        assert one["val_loss"] == pytest.approx(other["val_loss"], rel=1e-6)
+    states = []
+    for name in ("undisturbed", "killed"):
+        with np.load(run.folder.parent / name / system / "state.npz") as state:
+            states.append({key: state[key] for key in state.files if key != "history"})
+    assert states[0].keys() == states[1].keys()
+    assert all(np.allclose(states[0][key], states[1][key], atol=1e-6) for key in states[0])
+
+
+@pytest.mark.parametrize("becomes", ["lost", "another error"])
+@pytest.mark.parametrize("batch", [1, 11])  # in an epoch, and at the very end
+def test_ctrl_c_stops_a_training_whatever_it_meets(split, becomes, batch):
+    """As TensorFlow's tracing, which fails of it in its own way, and callbacks of the garbage collector, which drop it."""
+    seen = []
+
+    class Meets(keras.callbacks.Callback):
+        def on_train_batch_end(self, _, logs=None):
+            seen.append(logs)
+            if len(seen) == 1 + batch:
+                try:
+                    signal.raise_signal(signal.SIGINT)
+                except KeyboardInterrupt:
+                    if becomes == "another error":
+                        raise IndexError("list index out of range") from None
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(started(), split, callbacks=[Meets()])
+    assert len(seen) == 1 + batch
+    assert signal.getsignal(signal.SIGINT) is handler
+    _, history = train(started(), split)
+    assert len(history) == 4
+
+
+def test_sigkill_loses_no_finished_epoch(tmp_path):
+    program = textwrap.dedent(
+        """
+        import numpy as np
+        from colorize_lib.reproduction import parameters; from colorize_lib.training import runs
+        from colorize_lib.training.colorizer import compiled, load_weights
+        from colorize_lib.training.data import Batches; from colorize_lib.dataset import Split
+        images = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3), dtype="uint8")
+        split = Split(images, np.zeros(64, "int32"))
+        run = runs.start("polychromify", parameters.resolve({"quick": {"epochs": 400, "width": 0.05}}, {}))
+        make = lambda: compiled("polychromify", size=16, width=0.05)
+        run.fit("polychromify", make, Batches(split, 4, seed=0), Batches(split, 64), epochs=400)
+        """
+    )
+    environment = os.environ | {"COLORIZE_RUNS": str(tmp_path)}
+    finished = []
+    for _ in range(2):
+        process = subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.DEVNULL)
+        state = None
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            found = list(tmp_path.glob("polychromify/*/polychromify/state.npz"))
+            if found and (state is None or found[0].stat().st_mtime_ns != state):
+                if state is not None:
+                    break
+                state = found[0].stat().st_mtime_ns
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with np.load(found[0]) as saved:
+            finished.append(len(json.loads(str(saved["history"]))))
+    assert 1 <= finished[0] < finished[1] < 400  # the second process went on after the first
+    leftovers = [path for path in found[0].parent.iterdir() if not path.name.startswith(".partial-")]
+    assert {path.name for path in leftovers} <= {
+        "history.csv",
+        "best.weights.h5",
+        "last.weights.h5",
+        "network.json",
+        "state.npz",
+    }
+
+
+def test_two_processes_do_not_share_a_folder(split, tmp_path):
+    run = started()
+    program = f"from colorize_lib import files\nwith files.lock({str(run.folder)!r}, 'run'): pass"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "Another process is working on the run" in done.stderr
+
+
+def test_another_configuration_is_refused(split):
+    started(RUN="mine")
+    with pytest.raises(InputError, match=r"WIDTH was 0.05 and is now 0.1"):
+        started(RUN="mine", WIDTH=0.1)
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(split):
+    run = started(LEARNING_RATE=1.0)
+
+    class Poison(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                kernel = self.model.network.layers[-1].kernel
+                kernel.assign(np.nan * kernel)
+
+    with pytest.raises(InputError, match=r"became nan in epoch 3; the weights of epoch 2 are kept .*LEARNING_RATE"):
+        train(run, split, callbacks=[Poison()])
+    model = compiled("polychromify", size=16, width=0.05)
+    load_weights(model.network, run.folder / "polychromify" / "last.weights.h5")
+    assert all(np.isfinite(weight).all() for weight in model.network.get_weights())
+
+
+def test_a_damaged_state_is_refused(split):
+    run = started()
+    train(run, split, epochs=1)
+    path = run.folder / "polychromify" / "state.npz"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(InputError, match=r"Cannot resume from .*delete the folder"):
+        train(started(), split)
+
+
+def test_weights_of_another_network_are_refused(split, tmp_path):
+    run = started()
+    train(run, split, epochs=1)
+    path = run.folder / "polychromify" / "best.weights.h5"
+    other = compiled("polychromify", size=16, width=0.1).network
+    with pytest.raises(InputError, match="do not fit the network 'polychromify'"):
+        load_weights(other, path)
+    with pytest.raises(InputError, match="There are no weights in"):
+        load_weights(other, tmp_path / "missing.weights.h5")
+    (tmp_path / "broken.weights.h5").write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match="do not fit"):
+        load_weights(other, tmp_path / "broken.weights.h5")
+
+
+def test_manifest_and_metrics(split):
+    run = started(SEED=3)
+    run.metrics = {"ssim": np.float32(0.5), "psnr": np.inf, "list": np.arange(2)}
+    run.finish()
+    manifest = runs.read_manifest(run.folder / "manifest.json")
+    assert manifest["parameters"]["seed"] == 3
+    assert manifest["command"].startswith("make reproduce-polychromify")
+    assert "SEED=3" in manifest["command"]
+    assert manifest["versions"]["keras"] == keras.__version__
+    assert manifest["hardware"]["cores"] >= 1
+    assert manifest["wall_seconds"] >= 0
+    assert manifest["earlier"] == []
+    started(SEED=3)
+    again = runs.read_manifest(run.folder / "manifest.json")
+    assert [process["started"] for process in again["earlier"]] == [manifest["started"]]
+    assert again["earlier"][0]["git_commit"] == manifest["git_commit"]
+    assert runs.read_manifest(run.folder / "metrics.json") == {"format": 1, "ssim": 0.5, "psnr": None, "list": [0, 1]}
+    (run.folder / "metrics.json").write_text('{"format": 99}')
+    with pytest.raises(InputError, match="format 99"):
+        runs.read_manifest(run.folder / "metrics.json")
+
+
+def test_steps_within_epochs_are_the_means_since_the_row_before(split):
+    run = started(RUN="steps")
+    path = run.folder / "polychromify" / "steps.csv"
+
+    class EveryBatch(keras.callbacks.Callback):
+        means = []  # noqa: RUF012
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.means.append(logs["loss"])
+
+    steps, every = runs.StepHistory(path, points=3), EveryBatch()
+    _, history = train(run, split, epochs=2, callbacks=[steps, every])  # three batches an epoch
+    assert [(row["step"], row["epoch"]) for row in steps.rows] == [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 2)]
+    losses = np.array([row["loss"] for row in steps.rows]).reshape(2, 3)
+    assert np.allclose(losses.mean(1), [row["loss"] for row in history], rtol=1e-5)
+    assert np.allclose(losses.cumsum(1) / [1, 2, 3], np.array(every.means).reshape(2, 3), rtol=1e-5)
+
+    resumed = runs.StepHistory(path, points=3)
+    for row, expected in zip(resumed.rows, steps.rows, strict=True):
+        assert row == pytest.approx(expected)
+    train(run, split, epochs=3, callbacks=[resumed])
+    assert [row["step"] for row in resumed.rows] == list(range(1, 10))
+
+
+def test_steps_of_an_epoch_that_was_cut_off_are_dropped(tmp_path):
+    path = tmp_path / "steps.csv"
+    path.write_text("step,epoch,loss\n1,1,0.5\n2,2,0.4\n")
+    steps = runs.StepHistory(path)
+    steps.set_params({"steps": 1})
+    steps.on_epoch_begin(1)
+    assert [row["step"] for row in steps.rows] == [1]
