@@ -175,7 +175,10 @@ def test_the_turing_page_needs_no_keras():
     import subprocess
     import sys
 
-    code = "import sys; from colorize_lib.apps.pages import turing, serve; print('keras' in sys.modules, 'tensorflow' in sys.modules)"
+    code = (
+        "import sys; from colorize_lib.apps.pages import turing, serve; "
+        "print('keras' in sys.modules, 'tensorflow' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split() == [
         "False",
         "False",
