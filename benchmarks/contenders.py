@@ -368,11 +368,12 @@ def lab_scikit_image():
 
 
 def _trained(size, width):
-    from colorize_lib.training import colorizer
+    from colorize_lib.apps import trained
+    from colorize_lib.training.colorizer import Colorizer
 
     if (size, width) == (64, 1.0):
-        return colorizer.load("polychromify")
-    return colorizer.Colorizer.from_name("polychromify", size=size, width=width)
+        return trained.load("polychromify")
+    return Colorizer.from_name("polychromify", size=size, width=width)
 
 
 def scoring(size=64, width=1.0):

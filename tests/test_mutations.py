@@ -18,10 +18,11 @@ import tiny_training
 from PIL import Image, ImageCms
 
 from colorize_lib.apps import photographs
+from colorize_lib.apps.trained import load_trained
 from colorize_lib.errors import InputError
 from colorize_lib.reproduction import parameters, results
 from colorize_lib.training import runs
-from colorize_lib.training.colorizer import load_trained, load_weights
+from colorize_lib.training.colorizer import load_weights
 from colorize_lib.training.data import Batches
 from data_prep import load, unpack
 from data_prep.prepared import open_dataset

@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from colorize_lib import files
+from colorize_lib.apps.trained import load, load_trained
 from colorize_lib.errors import InputError
 from colorize_lib.images import decode
-from colorize_lib.training.colorizer import load, load_trained
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".avif", ".jp2")
 _WRITABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM", "AVIF", "JPEG2000")  # the others become PNG

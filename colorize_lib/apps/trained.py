@@ -1,16 +1,25 @@
-"""Trained networks on this machine: those that come with the project, the public ones in the data home, those of run folders.
+"""Trained networks on this machine: the bundled ones, the public ones in the data home, those of run folders.
 
-for trained in find(["runs/polychromify/real"]):
-    print(trained.label, trained.load().colorize("photo.jpg").shape)
+from colorize_lib.apps import trained
+trained.load().colorize("photo.jpg")
+
+for found in trained.find(["runs/polychromify/real"]):
+    print(found.label, found.load().colorize("photo.jpg").shape)
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from colorize_lib import files
+from colorize_lib import files, models
 from colorize_lib.apps import public_weights
+from colorize_lib.apps.guided import GuidedColorizer
 from colorize_lib.errors import InputError
-from colorize_lib.training import colorizer
+from colorize_lib.training.colorizer import Colorizer, load_weights
+
+DEFAULT = "polychromify"  # the network that is used where none is named
+WEIGHTS = Path(__file__).parent / "weights"
+_SUFFIX = ".weights.h5"
+_PUBLIC_SIZE = 256  # pixels; near to what the public networks were trained with
 
 
 @dataclass(frozen=True)
@@ -30,23 +39,92 @@ class Trained:
     def load(self):
         """The `Colorizer`. Raises InputError if its files are damaged."""
         if self.kind == "run":
-            return colorizer.load_trained(self.weights.parent)
-        if self.guided:
-            from colorize_lib.apps.guided import GuidedColorizer
+            return load_trained(self.weights.parent)
+        return load(self.model)
 
-            return GuidedColorizer()
-        if self.kind == "public":
-            return colorizer.Colorizer(public_weights.pretrained(self.model, size=256), "zhang")
-        return colorizer.load(self.model)
+
+def load(name=DEFAULT, weights=None, **options):
+    """A trained `Colorizer`.
+
+    Args:
+        name: registered name of the network, or the folder of a system that a run trained (see `load_trained`).
+        weights: path of a file of weights, such as a run's `best.weights.h5`; None: the bundled or the public ones.
+        options: of the builder, where the weights were not trained with its defaults.
+
+    Raises:
+        InputError: there are no weights of that network here, or the file does not fit.
+    """
+    if Path(name).is_dir() and weights is None:
+        if options:
+            raise InputError(f"{name} is a trained network, whose {next(iter(options))} is what it was trained with.")
+        return load_trained(name)
+    entry = models.entry(name)
+    if weights is None and name in public_weights.FILES:
+        return _public(name, **options)
+    if weights is None:
+        weights = WEIGHTS / f"{name}{_SUFFIX}"
+        if not weights.exists():
+            raise InputError(
+                f"No weights of {name!r} are bundled (there are those of {', '.join(_bundled_names())}): train it with `make "
+                f"reproduce-{entry.paper}`, and name its best.weights.h5."
+            )
+    colorizer = Colorizer.from_name(name, **options)
+    load_weights(colorizer.network, weights)
+    return colorizer
+
+
+def _public(name, size=_PUBLIC_SIZE, **options):
+    if name == "siggraph17":
+        return GuidedColorizer(public_weights.pretrained(name, hints=True, **options), size)
+    return Colorizer(public_weights.pretrained(name, size=size, **options), "zhang")
+
+
+def load_trained(folder):
+    """The `Colorizer` of one system of a run, with the weights of its best epoch.
+
+    Args:
+        folder: the system's folder in a run folder, with `network.json` and `best.weights.h5`.
+
+    Raises:
+        InputError: no such folder, or it holds no network that colorizes by itself.
+    """
+    folder = Path(folder)
+    description = _description(folder)
+    try:
+        options = {name: description[name] for name in ("convention", "channels")} | description["options"]
+        if not (8 <= (options.get("size") or 8) <= 4096 and 0.01 <= options.get("width", 1) <= 16):
+            raise ValueError("it would be too large to build")
+        colorizer = Colorizer.from_name(description["model"], **options)
+        network, channels = colorizer.network, colorizer.convention.channels
+    except InputError:
+        raise
+    except Exception as error:  # what a run has not written can fail in any builder
+        raise InputError(f"{folder / 'network.json'} describes no network: run what wrote it again.") from error
+    if network.input_shape[-1] != 1 or network.output_shape[-1] != channels:
+        raise InputError(
+            f"The network {network.name!r} in {folder} does not colorize by itself: choose another system."
+        )
+    load_weights(colorizer.network, folder / f"best{_SUFFIX}")
+    return colorizer
+
+
+def _description(folder):
+    """The dictionary in `network.json`."""
+    path = folder / "network.json"
+    description = files.read_json(path, "description of a trained network")
+    if not isinstance(description, dict):
+        raise InputError(f"{path} describes no network: run what wrote it again.")
+    return description
+
+
+def _bundled_names():
+    return sorted(path.name.removesuffix(_SUFFIX) for path in WEIGHTS.glob(f"*{_SUFFIX}"))
 
 
 def bundled():
-    """The networks whose weights come with the project."""
-    found = sorted(colorizer.WEIGHTS.glob("*.weights.h5"))
-    return [
-        Trained(path.name.removesuffix(".weights.h5"), path.name.removesuffix(".weights.h5"), path, "bundled")
-        for path in found
-    ]
+    """The networks whose weights are bundled, the default one first."""
+    names = sorted(_bundled_names(), key=lambda name: (name != DEFAULT, name))
+    return [Trained(name, name, WEIGHTS / f"{name}{_SUFFIX}", "bundled") for name in names]
 
 
 def public():
@@ -72,10 +150,10 @@ def of_run(folder):
     )
     found = []
     for system in systems:
-        alone = files.read_json(system / "network.json", "description of a trained network").get("channels") is None
-        if alone and (system / "best.weights.h5").exists():
+        alone = _description(system).get("channels") is None
+        if alone and (system / f"best{_SUFFIX}").exists():
             label = " / ".join(system.parts[-3:])
-            found.append(Trained(label, None, system / "best.weights.h5", "run"))
+            found.append(Trained(label, None, system / f"best{_SUFFIX}", "run"))
     if not found:
         raise InputError(
             f"No trained network lies in {folder}: name a run folder, runs/PAPER/KEY, whose systems have network.json and "
@@ -91,8 +169,6 @@ def find(run_folders=()):
 
 def place(name):
     """Where the weights of the registered network `name` are, or how to get them, as a phrase for the command line."""
-    from colorize_lib import models
-
     for trained in (*bundled(), *public()):
         if trained.model == name:
             return f"{trained.kind}: {trained.weights}"

@@ -20,8 +20,6 @@ from colorize_lib.errors import InputError, reason
 from colorize_lib.images import decode, upright
 from colorize_lib.training import resident
 
-WEIGHTS = Path(__file__).parents[1] / "apps" / "weights"
-
 # Pixels of a photo that are turned into RGB at once: bounds the memory for photos of any size.
 STRIP_PIXELS = 1 << 18
 
@@ -165,66 +163,12 @@ def prepare(colorizer, *, optimizer="adam", learning_rate=1e-3, loss="mse", metr
     return colorizer
 
 
-def load(name, weights=None, **options):
-    """A trained `Colorizer`.
-
-    Args:
-        name: registered name of the network.
-        weights: path of a `.weights.h5` file, such as a run's `best.weights.h5`; None: the weights that come with the project.
-        options: of the builder, where the weights were not trained with its defaults.
-
-    Raises:
-        InputError: no weights of that network come with the project, or the file does not fit.
-    """
-    if weights is None:
-        weights = WEIGHTS / f"{name}.weights.h5"
-        if not weights.exists():
-            bundled = ", ".join(sorted(path.name.removesuffix(".weights.h5") for path in WEIGHTS.glob("*.weights.h5")))
-            models.entry(name)
-            raise InputError(
-                f"No weights of {name!r} come with the project (there are those of {bundled}): train it with `make reproduce-"
-                f"{models.entry(name).paper}` and name its best.weights.h5."
-            )
-    colorizer = Colorizer.from_name(name, **options)
-    load_weights(colorizer.network, weights)
-    return colorizer
-
-
 def describe(model):
-    """What `load_trained` needs to know of a `Colorizer`: a dictionary of plain values, or None if it cannot be built by name."""
+    """The dictionary of plain values by which a `Colorizer` can be built again; None if it cannot be built by name."""
     recipe = getattr(model.network, "recipe", None) if isinstance(model, Colorizer) else None
     if recipe is None or color.CONVENTIONS.get(model.convention.name) != model.convention:
         return None
     return {**json.loads(recipe), "convention": model.convention.name, "channels": model.channels}
-
-
-def load_trained(folder):
-    """The `Colorizer` of one system of a run, with the weights of its best epoch.
-
-    Args:
-        folder: the system's folder in a run folder, with `network.json` and `best.weights.h5`.
-
-    Raises:
-        InputError: no such folder, or it holds no network that colorizes by itself.
-    """
-    folder = Path(folder)
-    description = files.read_json(folder / "network.json", "description of a trained network")
-    try:
-        options = {name: description[name] for name in ("convention", "channels")} | description["options"]
-        if not (8 <= options.get("size", 8) <= 4096 and 0.01 <= options.get("width", 1) <= 16):
-            raise ValueError("it would be too large to build")
-        colorizer = Colorizer.from_name(description["model"], **options)
-        network, channels = colorizer.network, colorizer.convention.channels
-    except InputError:
-        raise
-    except Exception as error:  # what is not what a run has written can fail in any builder
-        raise InputError(f"{folder / 'network.json'} describes no network: run what wrote it again.") from error
-    if network.input_shape[-1] != 1 or network.output_shape[-1] != channels:
-        raise InputError(
-            f"The network {network.name!r} in {folder} does not colorize by itself: choose another system."
-        )
-    load_weights(colorizer.network, folder / "best.weights.h5")
-    return colorizer
 
 
 def load_weights(network, path):

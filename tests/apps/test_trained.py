@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from colorize_lib import __main__, files
 from colorize_lib.apps import public_weights, trained
+from colorize_lib.dataset import Split
 from colorize_lib.errors import InputError
 from colorize_lib.reproduction import parameters
 from colorize_lib.training import colorizer, data, runs
@@ -14,7 +16,7 @@ OPTIONS = {"size": 16, "width": 0.05}
 def run_folder():
     """Folder of a run that trained a whole network and one of a single channel."""
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype="uint8")
-    batches = data.Batches(data.Split(images, np.zeros(4, int)), 4)
+    batches = data.Batches(Split(images, np.zeros(4, int)), 4)
     profiles = {"quick": {"epochs": 1, "dataset": "photos"}}
     run = runs.Run("polychromify", parameters.resolve(profiles, {"PROFILE": "quick", "RUN": "mine"}), {})
     for name, channels in (("polychromify", None), ("polychromify_a", [0])):
@@ -34,7 +36,7 @@ def test_a_trained_network_is_built_again_from_its_folder(run_folder):
     network = found.load()
     assert network.network.input_shape == (None, 16, 16, 1)
     photo = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype="uint8")
-    direct = colorizer.load("polychromify", found.weights, **OPTIONS)
+    direct = trained.load("polychromify", found.weights, **OPTIONS)
     np.testing.assert_array_equal(network.colorize(photo), direct.colorize(photo))
     assert [item.label for item in trained.find([found.weights.parent])] == ["polychromify", found.label]
 
@@ -42,7 +44,7 @@ def test_a_trained_network_is_built_again_from_its_folder(run_folder):
 @pytest.mark.long
 def test_the_command_line_takes_the_folder_and_lists_it(run_folder, tmp_path, capsys):
     source = tmp_path / "a.png"
-    colorizer.Image.fromarray(np.zeros((20, 30, 3), "uint8") + 90).save(source)
+    Image.fromarray(np.zeros((20, 30, 3), "uint8") + 90).save(source)
     folder = str(run_folder / "polychromify_seed1")
     assert __main__.main(["colorize", str(source), "-m", folder]) == 0
     assert (tmp_path / "a-colorized.png").exists()
@@ -53,7 +55,7 @@ def test_the_command_line_takes_the_folder_and_lists_it(run_folder, tmp_path, ca
     printed = capsys.readouterr().out
     lines = {line.split()[0]: line for line in reversed(printed.splitlines()) if line}
     assert "1,084,802" in lines["polychromify"]
-    assert str(colorizer.WEIGHTS / "polychromify.weights.h5") in printed
+    assert str(trained.WEIGHTS / "polychromify.weights.h5") in printed
     assert "python -m colorize_lib convert eccv16" in printed
     assert "make reproduce-vacgan" in lines["kth_unet"]
     assert "Ghiotto, 2021" in printed
