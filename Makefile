@@ -5,14 +5,14 @@ VENV ?= .venv
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 PY := $(VENV)/bin/python
 # What was written as NAME=VALUE behind `make` goes to the notebook, which checks names and values.
-PARAMETERS = $(filter-out PYTHON=% VENV=% GPU=% BACKEND=% OFFLINE=% RUNS=% ROWS=% PHOTOGRAPHS=%,$(MAKEOVERRIDES))
+PARAMETERS = $(filter-out PYTHON=% VENV=% GPU=% BACKEND=% OFFLINE=% RUNS=% ROWS=% PHOTOGRAPHS=% MODULES=%,$(MAKEOVERRIDES))
 # BACKEND=jax leaves TensorFlow out; OFFLINE=FOLDER installs from wheels in a folder.
 REQUIREMENTS = $(if $(filter jax,$(BACKEND)),requirements-jax.txt,requirements.txt)
 CUDA = $(if $(filter jax,$(BACKEND)),jax[cuda12],tensorflow[and-cuda])
 CUDA_PIN = "$(CUDA)==$$($(PY) -c 'import importlib.metadata as m; print(m.version("$(firstword $(subst [, ,$(CUDA)))"))')"
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(if $(OFFLINE),--no-index --find-links $(OFFLINE))
 
-.PHONY: help setup reproduce-all wheelhouse bundle lab app turing-test test test-browser soak coverage bench audit results collect
+.PHONY: help setup reproduce-all wheelhouse bundle lab app turing-test test test-browser lint check-notebooks notebooks mutants soak coverage bench audit results collect
 .SECONDARY:
 
 help:  ## print this list
@@ -65,9 +65,20 @@ collect: setup  ## the same, where RUNS="runs/PAPER/KEY …" must be given
 test-browser: setup  ## the two pages in headless Chromium
 	$(PY) -m pytest tests/apps/test_browser.py -rs
 
-test: setup  ## ruff, pytest on TensorFlow and on JAX, and the notebooks against their committed outputs
+lint: setup  ## ruff: faults and format of the code
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+check-notebooks: setup  ## the quickest check of the notebooks: executed, without errors, with one skeleton
+	$(PY) -m pytest tests/test_notebooks.py -m 'not long'
+
+notebooks: setup  ## run all notebooks in the quick profile and leave the executed ones in executed/
+	$(VENV)/bin/jupyter nbconvert --to notebook --execute --output-dir executed notebooks/*.ipynb
+
+mutants: setup  ## plant small faults and see whether the tests notice (MODULES="colorize_lib/color" for some; hours)
+	$(PY) tests/mutants.py $(MODULES)
+
+test: lint  ## ruff, pytest on TensorFlow and on JAX, and the notebooks against their committed outputs
 	$(PY) -m pytest -n 2 --durations=10
 	KERAS_BACKEND=jax $(PY) -m pytest -n 2 -m 'not long' --durations=10
 	$(PY) -m pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with tests/nbval.cfg notebooks
