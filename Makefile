@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 PY := $(VENV)/bin/python
-# What was written as NAME=VALUE behind `make` goes to the notebook, which checks names and values.
+# Each NAME=VALUE that follows `make` goes to the notebook, which checks names and values.
 PARAMETERS = $(filter-out PYTHON=% VENV=% GPU=% BACKEND=% OFFLINE=% RUNS=% ROWS=% PHOTOGRAPHS=% MODULES=%,$(MAKEOVERRIDES))
 # BACKEND=jax leaves TensorFlow out; OFFLINE=FOLDER installs from wheels in a folder.
 REQUIREMENTS = $(if $(filter jax,$(BACKEND)),requirements-jax.txt,requirements.txt)
@@ -12,12 +12,15 @@ CUDA = $(if $(filter jax,$(BACKEND)),jax[cuda12],tensorflow[and-cuda])
 CUDA_PIN = "$(CUDA)==$$($(PY) -c 'import importlib.metadata as m; print(m.version("$(firstword $(subst [, ,$(CUDA)))"))')"
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(if $(OFFLINE),--no-index --find-links $(OFFLINE))
 
+PAPERS = $(shell awk -F '[][]' '/^\[[a-z-]+\]/ {key = $$2} /^notebook =/ {print key}' colorize_lib/papers.toml)
+
 .PHONY: help setup reproduce-all wheelhouse bundle lab app turing-test test test-browser lint check-notebooks notebooks mutants soak coverage bench audit results collect
 .SECONDARY:
 
 help:  ## print this list
-	@echo "Learned image colorization in Keras: five papers, reproduced. Targets:"
+	@echo "Learned image colorization in Keras: papers, reproduced. Targets:"
 	@sed -nE 's/^([a-z%-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@echo "Papers: $(PAPERS)"
 	@echo "Parameters, for example: make reproduce-polychromify PROFILE=paper EPOCHS=3 SYSTEMS=cnn,polychromify SEED=1"
 
 setup: $(VENV)/.ready  ## make .venv and install requirements.txt (GPU=1: CUDA libraries; BACKEND=jax: no TensorFlow; OFFLINE=wheelhouse)
@@ -29,19 +32,19 @@ $(VENV)/.ready: $(REQUIREMENTS) pyproject.toml
 	$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
-wheelhouse: setup  ## collect the wheels of requirements.txt (GPU=1, BACKEND=jax as for setup) for a like machine without network
+wheelhouse: setup  ## collect the wheels of requirements.txt (GPU=1, BACKEND=jax as for setup) for a similar machine without network
 	$(PY) -m pip download --quiet --disable-pip-version-check -d wheelhouse -r $(REQUIREMENTS) $(if $(GPU),$(CUDA_PIN))
 
-bundle: setup  ## one archive for it: code, wheelhouse/ and DATA="cifar10 photos", in parts with PART=500M
-	@$(PY) -m colorize_lib bundle $(or $(DATA),$(error DATA= names the prepared datasets to take along)) $(if $(PART),--part $(PART))
+bundle: setup  ## one archive for a machine without network: code, wheelhouse/ and DATA="cifar10 photos", in parts with PART=500M
+	@$(PY) -m colorize_lib bundle $(or $(DATA),$(error DATA= names the prepared datasets to include)) $(if $(PART),--part $(PART))
 
-reproduce-all: setup  ## all papers one after another; an estimate first, a table at the end
+reproduce-all: setup  ## run all papers one after another, with a table at the end
 	@$(PY) -m colorize_lib reproduce all $(PARAMETERS)
 
-reproduce-%: setup  ## run a paper's notebook and print its table: autoencoders, polychromify, resnet-mrf, unet, vacgan
+reproduce-%: setup  ## run a paper's notebook and print its table next to the paper's
 	@$(PY) -m colorize_lib reproduce $* $(PARAMETERS)
 
-data-%: setup  ## fetch, verify and prepare a dataset: tiny-imagenet, cifar10, coco, yosemite, places, photos
+data-%: setup  ## fetch, verify and prepare a dataset; `python -m data_prep list` names them
 	@$(PY) -m data_prep $*
 
 # For the two pages: RUNS= run folders, PORT=, OPEN=1 lets other machines in, DATASET= of the Turing test.
@@ -50,16 +53,16 @@ PAGE = $(addprefix --run ,$(RUNS)) $(addprefix --port ,$(PORT)) $(if $(OPEN),--o
 app: setup  ## colorize photographs by a click: a page on this machine (RUNS="runs/…" adds networks of runs)
 	@$(PY) -m colorize_lib app $(PAGE)
 
-turing-test: setup  ## can people tell? a page on this machine (RUNS="runs/…" tests the networks of runs)
+turing-test: setup  ## can people tell the difference? a page on this machine (RUNS="runs/…" tests the networks of runs)
 	@$(PY) -m colorize_lib turing-test $(PAGE) $(addprefix --dataset ,$(DATASET))
 
 lab: setup  ## open JupyterLab on the notebooks
 	$(VENV)/bin/jupyter lab notebooks
 
-results: setup  ## write README's tables and results/index.html anew; RUNS="runs/PAPER/KEY …" collects finished runs first
+results: setup  ## write the generated documents; RUNS="runs/PAPER/KEY …" collects finished runs first
 	@$(PY) -m colorize_lib results $(RUNS)
 
-collect: setup  ## the same, where RUNS="runs/PAPER/KEY …" must be given
+collect: setup  ## the same, but RUNS="runs/PAPER/KEY …" is required
 	@$(PY) -m colorize_lib results $(or $(RUNS),$(error RUNS= names the run folders to collect))
 
 test-browser: setup  ## the two pages in headless Chromium
@@ -83,16 +86,16 @@ test: lint  ## ruff, pytest on TensorFlow and on JAX, and the notebooks against 
 	KERAS_BACKEND=jax $(PY) -m pytest -n 2 -m 'not long' --durations=10
 	$(PY) -m pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with tests/nbval.cfg notebooks
 
-soak: setup  ## what takes too long for `make test`: twenty kills of each kind, each notebook with a changed parameter
+soak: setup  ## the tests that take too long for `make test`: twenty kills of each kind, every notebook with another parameter
 	COLORIZE_SOAK=1 $(PY) -m pytest tests/test_faults.py tests/test_mutations.py tests/test_notebooks.py --durations=0
 
-coverage: setup  ## the share of the code that the tests run, and which lines they do not
+coverage: setup  ## the share of the code that the tests run, and the lines that they miss
 	$(PY) -m pytest --cov=colorize_lib --cov=data_prep --cov-report=term-missing:skip-covered
 
-bench: setup  ## how fast and how large, against whom: fills results/bench.json (ROWS="lab scoring" for some; about 50 minutes)
+bench: setup  ## measure speed and memory into results/bench.json (about 50 minutes; ROWS="lab scoring" measures some)
 	$(PY) -m benchmarks measure $(ROWS) $(addprefix --photographs ,$(PHOTOGRAPHS))
 
-audit: setup  ## known vulnerabilities of the pinned packages; needs the network
+audit: setup  ## look for known vulnerabilities of the pinned packages; needs the network
 	$(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 	.venv-audit/bin/pip-audit --strict --requirement requirements.txt --no-deps --disable-pip

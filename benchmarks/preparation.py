@@ -1,4 +1,4 @@
-"""Preparing images: against the shell command of paper 000, and Tiny ImageNet's 120,000 files.
+"""Preparing images: against the shell command of Matos et al. 2020, and Tiny ImageNet's 120,000 files.
 
     python -m benchmarks.preparation PHOTOS [--count 500] [--runs 3] [--tiny-imagenet DATA_HOME [--dask ADDRESS]]
 
@@ -44,7 +44,7 @@ COMMAND = (
 
 
 def against_imagemagick(photographs, count=500, runs=3):
-    """Images per second of paper 000's command and of `data_prep`, and how much the results differ.
+    """Images per second of the command of Matos et al. 2020 and of `data_prep`, and how much the results differ.
 
     Args:
         photographs: folder with at least `count` full-size photographs.
@@ -128,7 +128,9 @@ def _imagemagick():
         path = shutil.which(program)
         if path and "ImageMagick 6" in subprocess.run([path, "-version"], capture_output=True, text=True).stdout:
             return path
-    raise InputError("ImageMagick 6 is not installed: install your system's package imagemagick (paper 000's tool).")
+    raise InputError(
+        "ImageMagick 6 is not installed: install your system's package imagemagick (it is what the paper used)."
+    )
 
 
 def _upright(path):

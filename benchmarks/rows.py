@@ -250,7 +250,7 @@ def preparation(plan):
     return {
         "preparation": row(
             f"preparing {count} photographs of {Path(folder).name}, whole programs",
-            "paper 000's `find … convert`, one photograph after the other",
+            "the `find … convert` of Matos et al. 2020, one photograph after the other",
             goal=5,
             unit="seconds per photograph",
             ours=[seconds / count for seconds in found["data_prep_seconds"]],

@@ -5,18 +5,13 @@ import os
 import sys
 from pathlib import Path
 
+from colorize_lib import papers
 from colorize_lib.errors import InputError, is_out_of_memory
-
-_ZHANG = (
-    "Zhang et al. 2016, Colorful Image Colorization (eccv16); "
-    "2017, Real-Time User-Guided Image Colorization with Learned Deep Priors (siggraph17)"
-)
 
 
 def _models(arguments):
     from colorize_lib import files, models
     from colorize_lib.apps import trained
-    from colorize_lib.evaluation import evaluate
 
     print(f"{'name':<24}{'parameters':>12}  {'paper':<14}weights")
     for name in models.names():
@@ -31,9 +26,7 @@ def _models(arguments):
         print(f"  {path.parent}")
     print("\nPapers")
     for paper in dict.fromkeys(models.entry(name).paper for name in models.names()):
-        source = {"title": _ZHANG} if paper == "zhang" else evaluate.published(paper)
-        words = [str(source[part]) for part in ("authors", "year", "title") if part in source]
-        print(f"  {paper:<14}{', '.join(words)}")
+        print(f"  {paper:<14}{papers.citation(paper)}")
 
 
 def _reproduce(arguments):
@@ -133,7 +126,7 @@ def _parser():
     parser = argparse.ArgumentParser(prog="python -m colorize_lib", description="Learned image colorization in Keras.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("reproduce", help="run a paper's notebook and print its results beside the paper's")
-    command.add_argument("paper", help="polychromify, autoencoders, unet, resnet-mrf or vacgan; all: one after another")
+    command.add_argument("paper", help=f"{', '.join(papers.KEYS)}, or all: one after another")
     command.add_argument("parameters", nargs="*", metavar="NAME=VALUE", help="such as PROFILE=paper EPOCHS=3 SEEDS=3")
     command.set_defaults(call=_reproduce)
     command = commands.add_parser("bundle", help="one archive of code, wheels and data for a machine without network")

@@ -1,13 +1,27 @@
-"""Every number that the papers print, from `papers.toml`. Imports nothing heavy."""
+"""The papers, from `papers.toml`: what they are called, which notebook and networks are theirs, and every number they print.
+
+`KEYS` are the papers with a notebook, in the order in which they are shown; `MODULES` are the modules of networks in
+`colorize_lib.models`. Importing this module loads nothing heavy.
+"""
 
 import tomllib
 from pathlib import Path
 
+_CONTENT = tomllib.loads((Path(__file__).parent / "papers.toml").read_text(encoding="utf-8"))
+DATASETS = _CONTENT.pop("datasets")
+KEYS = tuple(key for key, paper in _CONTENT.items() if "notebook" in paper)
+MODULES = tuple(paper["networks"] for paper in _CONTENT.values() if "networks" in paper)
+
 
 def published(*keys):
-    """A part of `papers.toml`: `published("polychromify", "table2", "cnn")` → dictionary or number."""
-    with open(Path(__file__).parent / "papers.toml", "rb") as file:
-        value = tomllib.load(file)
+    """A part of `papers.toml`, such as `published("polychromify", "table2", "cnn")`: a dictionary, a list, a number, or a text."""
+    value = _CONTENT
     for key in keys:
         value = value[key]
     return value
+
+
+def citation(key):
+    """A paper in one line: authors, year, where it is known, and title."""
+    paper = _CONTENT[key]
+    return ", ".join(str(paper[part]) for part in ("authors", "year", "title") if part in paper)

@@ -6,7 +6,7 @@ An image is a uint8 array, (H, W) gray or (H, W, 3) RGB, encoded sRGB in [0, 255
 values, as the papers' tools do, not in linear light. Sizes and offsets are (width, height) and (x, y), in pixels.
 Everything that is resized comes back with three channels.
 
-`resize_and_crop` repeats the ImageMagick 6.9 command of paper 000 (Matos, Tezare, Zere 2020, preprocessing), which
+`resize_and_crop` repeats the ImageMagick 6.9 command of Matos, Tezare, Zere 2020 (section 1), which
 for size 300 is
 
     convert F -resize x600 -resize '600x<' -resize 50% -gravity center -crop 300x300+0+0 +repage F
@@ -23,7 +23,7 @@ for size 300 is
 Only the part of the photograph that the crop can see is ever filtered: the crop is followed backwards through the
 filters, so that neither a panorama nor an image of one column is materialised at its intermediate size.
 
-`resize_shorter_side` and `square` are the geometries of papers 003 and 002, with Pillow's antialiased filters.
+`resize_shorter_side` and `square` are the geometries of George 2022 and of Acharya, Pokhrel, with Pillow's antialiased filters.
 
 References
 ----------
@@ -63,7 +63,7 @@ class Geometry(NamedTuple):
 
 
 def geometry(width, height, size=300):
-    """Sizes and crop offset of `resize_and_crop` for an image of `width` × `height` pixels (paper 000).
+    """Sizes and crop offset of `resize_and_crop` for an image of `width` × `height` pixels.
 
     Raises `InputError` if a side or `size` is not a positive whole number.
     """
@@ -84,7 +84,7 @@ def _round_size(value):
 
 
 def resize_and_crop(image, size=300):
-    """The preprocessing command of paper 000 on one image.
+    """The preprocessing command of Matos, Tezare, Zere 2020 on one image.
 
     Args:
         image: uint8 (H, W) or (H, W, 3), of any size from 1 × 1.
@@ -221,14 +221,14 @@ def _to_quantum(values):
 
 
 def resize_shorter_side(image, size, crop=None):
-    """Resizes so that the shorter side has `size` pixels, bilinear with antialiasing (paper 003, validation: 256).
+    """Resizes so that the shorter side has `size` pixels, bilinear with antialiasing (George 2022 validates at 256).
 
     The sizes are those of torchvision's `Resize`: the longer side is rounded down.
 
     Args:
         image: uint8 (H, W) or (H, W, 3).
         size: the shorter side of the result.
-        crop: compute only the `crop` × `crop` pixels that `centre_crop` would keep (paper 003: 224), so that a
+        crop: compute only the `crop` × `crop` pixels that `centre_crop` would keep (George 2022: 224), so that a
             long strip costs no more than a square. A value may differ by one level from resizing everything.
 
     Returns:
@@ -260,7 +260,7 @@ def centre_crop(image, size):
 
 
 def square(image, size):
-    """The largest square in the middle, resized to uint8 (size, size, 3), bicubic with antialiasing (paper 002: 256).
+    """The largest square in the middle, resized to uint8 (size, size, 3), bicubic with antialiasing (Acharya, Pokhrel: 256).
 
     The paper says "cropping and resizing" and names neither the order nor the filter: this is the reading that
     changes no proportions.

@@ -22,7 +22,7 @@ def _as_is(image, size):
 
 
 def _centre(image, size):
-    # 256 of which 224 are cut out (paper 003), or the same proportion of another size
+    # 256 of which 224 are cut out (George 2022), or the same proportion of another size
     return preprocess.resize_shorter_side(image, round(size * 256 / 224), crop=size)
 
 
@@ -30,7 +30,7 @@ GEOMETRIES = {
     "as-is": (_as_is, "pixels as stored, no resizing"),
     "imagemagick": (
         preprocess.resize_and_crop,
-        "the convert command of paper 000: Mitchell up, Lanczos down, centre crop",
+        "the convert command of Matos et al. 2020: Mitchell up, Lanczos down, centre crop",
     ),
     "square": (preprocess.square, "largest centred square, bicubic with antialiasing"),
     "centre": (_centre, "shorter side to 8/7 of the size, bilinear with antialiasing, centre crop"),

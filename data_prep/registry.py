@@ -121,7 +121,7 @@ def _geometry(default):
 DATASETS = {
     "tiny-imagenet": Spec(
         title="Tiny ImageNet 200",
-        paper="001",
+        paper="polychromify",
         counts="100,000 train, 10,000 validation, 10,000 test (unlabelled), 200 classes",
         terms="research and teaching, no commercial use (ImageNet's terms)",
         size=64,
@@ -131,7 +131,7 @@ DATASETS = {
     ),
     "cifar10": Spec(
         title="CIFAR-10, binary version",
-        paper="004",
+        paper="vacgan",
         counts="50,000 train (a tenth of it for validation), 10,000 test, 10 classes",
         terms="none stated; cite Krizhevsky 2009",
         size=32,
@@ -157,7 +157,7 @@ DATASETS = {
     ),
     "coco": Spec(
         title="COCO 2017",
-        paper="000",
+        paper="autoencoders",
         counts="val2017: 5,000; train2017: 118,287; 85 % train and validation, 15 % test",
         terms="the photographs have their own Flickr licences; terms of use at cocodataset.org",
         size=300,
@@ -173,7 +173,7 @@ DATASETS = {
     ),
     "yosemite": Spec(
         title="summer2winter Yosemite",
-        paper="002",
+        paper="unet",
         counts="A (summer): 1,231 + 309; B (winter): 962 + 238",
         terms="none stated by the publisher (CycleGAN); photographs from Flickr",
         size=256,
@@ -196,7 +196,7 @@ DATASETS = {
     ),
     "places": Spec(
         title="Places205, test images",
-        paper="003",
+        paper="resnet-mrf",
         counts="40,000 train (stored at 256 × 256, to be cropped at random), 1,000 validation (224 × 224)",
         terms="research and teaching only; see places.csail.mit.edu",
         size=224,
@@ -206,7 +206,7 @@ DATASETS = {
     ),
     "flickr": Spec(
         title="Flickr image dataset (Kaggle)",
-        paper="000",
+        paper="autoencoders",
         counts="whatever the folder holds; 85 % train and validation, 15 % test",
         terms="the photographers' Flickr licences; the host needs a login, so download it by hand into DATA_HOME/flickr",
         size=300,

@@ -98,7 +98,7 @@ _BATCHES = [f"data_batch_{number}.bin" for number in range(1, 6)]
 
 
 def cifar10(home, size, options):
-    """CIFAR-10 (paper 004): a tenth of the training images for validation, by chance or spread over the mean hue.
+    """CIFAR-10 (Galvão et al. 2019): a tenth of the training images for validation, by chance or spread over the mean hue.
 
     The naive split repeats the paper's code: the first tenth of NumPy's legacy permutation with seed 26. The hue split sorts by
     mean hue, leaves out what `drop_gray` says, and takes every tenth, from the first on, to validation.
@@ -159,7 +159,7 @@ def coco_parts(part):
 
 
 def coco(home, size, options):
-    """COCO 2017 (paper 000): 85 % training and validation, 15 % test, by chance; no labels."""
+    """COCO 2017 (Matos et al. 2020): 85 % training and validation, 15 % test, by chance; no labels."""
     items = []
     for part in coco_parts(options["part"]):
         found = [f"{part}/{file}" for file in images_below(home / part)]
@@ -170,7 +170,7 @@ def coco(home, size, options):
 
 
 def yosemite(home, size, options):
-    """summer2winter Yosemite (paper 002): the given folders, or all photographs of a season split 70:30, 80:20 or 90:10.
+    """summer2winter Yosemite (Acharya, Pokhrel): the given folders, or all photographs of a season split 70:30, 80:20 or 90:10.
 
     What is not for training is called validation, as in the paper; `test` gives a share of it a split of its own.
     """
@@ -189,7 +189,7 @@ def yosemite(home, size, options):
 
 
 def places(home, size, options):
-    """Places205 test images (paper 003): 40,000 for training, at 8/7 of `size` to be cropped at random, 1,000 for validation."""
+    """Places205 test images (George 2022): 40,000 for training, at 8/7 of `size` to be cropped at random, 1,000 for validation."""
     root = home / "testSetPlaces205_resize"
     found = images_below(root)
     _expect(len(found), 41_000, "images", root)
@@ -207,7 +207,7 @@ def _held_out(train, held, train_reader, reader, options):
 
 
 def flickr(home, size, options):
-    """The Flickr photographs of paper 000, from a folder that the user downloaded: 85 % and 15 %, as `coco`."""
+    """The Flickr photographs of Matos et al. 2020, from a folder that the user downloaded: 85 % and 15 %, as `coco`."""
     root = Path(options["path"] or home / "flickr").expanduser().absolute()
     if not root.is_dir():
         raise InputError(

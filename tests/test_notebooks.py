@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from colorize_lib import papers
 from colorize_lib.errors import InputError
 from colorize_lib.reproduction import notebook as headless
 from colorize_lib.reproduction import parameters
@@ -45,7 +46,7 @@ def code_cells(notebook):
 
 
 def test_the_papers_are_those_of_the_command_line():
-    assert {path.stem for path in PAPERS} <= {name.replace("-", "_") for name in headless.PAPERS}
+    assert {path.stem for path in PAPERS} == {papers.published(key, "notebook") for key in papers.KEYS}
     for path in NOTEBOOKS:
         if path not in PAPERS:
             with pytest.raises(InputError, match=rf"no notebook for '{path.stem}': the names are (?!.*{path.stem})"):
@@ -150,7 +151,7 @@ CHANGED = {
 
 
 @pytest.mark.skipif("COLORIZE_SOAK" not in os.environ, reason="minutes for each notebook: make soak")
-@pytest.mark.parametrize("name", headless.PAPERS)
+@pytest.mark.parametrize("name", papers.KEYS)
 def test_a_changed_parameter_has_an_effect(name, capfd):
     small = ["EPOCHS=1", "TRAIN_LIMIT=64", "TEST_LIMIT=16"]
     folders = [headless.reproduce(name, [*small, *more]) for more in ([], [CHANGED[name]])]

@@ -1,4 +1,4 @@
-"""The human test of paper 004: can people tell colorized photographs from real ones?
+"""The human test of VAC+GAN: can people tell colorized photographs from real ones?
 
 Galvão, Santos and Sánchez-Mateos 2019, sections 5.2 and 6, and their released form: one picture at a time, "real" or
 "colorized"; answers under one second are dropped; accuracy and rates per model, participants, mean time. A second form shows the

@@ -1,1 +1,5 @@
-"""Scores, judges and plots."""
+"""Scores, judges, and plots."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules=["evaluate", "judges", "plots", "regions"])

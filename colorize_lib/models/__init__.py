@@ -11,9 +11,9 @@ import inspect
 import json
 from dataclasses import dataclass
 
+from colorize_lib import papers
 from colorize_lib.errors import InputError
 
-_MODULES = ("autoencoders", "colornet", "polychromify", "vacgan", "yosemite_unet", "zhang")
 _REGISTRY = {}
 
 
@@ -33,7 +33,7 @@ def register(name, *, convention, paper):
     Args:
         name: public name, as the command line and the notebooks spell it.
         convention: key of `colorize_lib.color.CONVENTIONS` that the network was trained with.
-        paper: key of the paper: "autoencoders", "polychromify", "unet", "resnet-mrf", "vacgan" or "zhang".
+        paper: key of the paper in `papers.toml`.
     """
 
     def decorate(builder):
@@ -44,7 +44,7 @@ def register(name, *, convention, paper):
 
 
 def _load():
-    for module in _MODULES:
+    for module in papers.MODULES:
         importlib.import_module(f"{__name__}.{module}")
 
 

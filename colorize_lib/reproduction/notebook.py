@@ -12,24 +12,19 @@ import threading
 import time
 from pathlib import Path
 
-from colorize_lib import files
+from colorize_lib import files, papers
 from colorize_lib.errors import InputError, is_out_of_memory, reason
 from colorize_lib.reproduction import parameters as parameters_module
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-PAPERS = ("autoencoders", "polychromify", "unet", "resnet-mrf", "vacgan")
-PEOPLE = ("colorize_your_photos", "turing_test")  # notebooks that are no papers
 START_TIMEOUT = 300  # seconds; a busy machine takes its time to start Python
 
 
 def notebook_path(name):
-    """Path of the paper's notebook: "resnet-mrf" is `notebooks/resnet_mrf.ipynb`. Raises InputError with the known names."""
-    path = NOTEBOOKS / f"{name.replace('-', '_')}.ipynb"
-    if not path.is_file() or path.stem in PEOPLE:
-        papers = [path.stem for path in NOTEBOOKS.glob("*.ipynb") if path.stem not in PEOPLE]
-        known = ", ".join(sorted(stem.replace("_", "-") for stem in papers))
-        raise InputError(f"There is no notebook for {name!r}: the names are {known}.")
-    return path
+    """Path of the notebook of the paper with the key `name`. Raises InputError with the known keys."""
+    if name not in papers.KEYS:
+        raise InputError(f"There is no notebook for {name!r}: the names are {', '.join(papers.KEYS)}.")
+    return NOTEBOOKS / f"{papers.published(name, 'notebook')}.ipynb"
 
 
 def declared(path):
@@ -61,7 +56,7 @@ def reproduce(name, assignments=()):
     """Execute the notebook of paper `name` with papermill and leave it, its HTML and its results in the run folder.
 
     Args:
-        name: "polychromify", "autoencoders", "unet", "resnet-mrf" or "vacgan".
+        name: key of the paper, one of `papers.KEYS`.
         assignments: "NAME=VALUE" texts, see `parameters.KNOWN`.
 
     Returns:

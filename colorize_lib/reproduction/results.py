@@ -16,7 +16,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from colorize_lib import files
+from colorize_lib import files, papers
 from colorize_lib.errors import InputError, reason
 from colorize_lib.evaluation import evaluate
 
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 BEGIN = "<!-- results: made by `make results` -->"
 END = "<!-- end of results -->"
 CLAIMS = "Claims"  # the caption of the table that is in the gallery only
-PAPERS = ("autoencoders", "polychromify", "unet", "resnet-mrf", "vacgan")
+PAPERS = papers.KEYS
 
 
 @dataclass(frozen=True)
@@ -313,7 +313,7 @@ def _sentence(run):
         f"{hardware.get('processor', 'unknown processor')}, {hardware.get('cores', '?')} cores"
     )
     names = dict.fromkeys(found["name"] for found in manifest.get("datasets", {}).values())
-    own = evaluate.published(manifest["notebook"], "data")
+    own = evaluate.published(manifest["notebook"].replace("_", "-"), "dataset")
     stand_in = f", in place of {own}" if names and own not in names else ""
     parts = [f"{metrics.get('label', 'budgeted')} run on {' and '.join(names) or 'unknown data'}{stand_in}"]
     size, width = (manifest.get("parameters", {}).get(name) for name in ("size", "width"))

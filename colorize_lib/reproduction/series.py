@@ -12,7 +12,7 @@ import shutil
 import time
 from pathlib import Path
 
-from colorize_lib import files
+from colorize_lib import files, papers
 from colorize_lib.errors import InputError
 from colorize_lib.reproduction import notebook
 from colorize_lib.reproduction import parameters as parameters_module
@@ -30,17 +30,16 @@ def run(name, assignments=()):
     if name != "all":
         _paper(name, assignments, repeat=True)
         return 0
-    papers = [paper for paper in notebook.PAPERS if (notebook.NOTEBOOKS / f"{paper.replace('-', '_')}.ipynb").exists()]
-    folders = {paper: _place(paper, assignments) for paper in papers}  # every parameter is checked for every paper
-    print(f"{len(papers)} papers: {', '.join(papers)}", flush=True)
-    waiting = [paper for paper in papers if not _finished(folders[paper])]
+    folders = {paper: _place(paper, assignments) for paper in papers.KEYS}  # every parameter is checked for every paper
+    print(f"{len(folders)} papers: {', '.join(folders)}", flush=True)
+    waiting = [paper for paper in folders if not _finished(folders[paper])]
     if waiting:
         from colorize_lib.reproduction import rehearsal
 
         print(rehearsal.table(waiting, assignments), flush=True)
     lines = []
-    for number, paper in enumerate(papers, start=1):
-        print(f"\n── {number} of {len(papers)}: {paper} " + "─" * 40, flush=True)
+    for number, paper in enumerate(folders, start=1):
+        print(f"\n── {number} of {len(folders)}: {paper} " + "─" * 40, flush=True)
         begun = time.monotonic()
         try:
             outcome = _paper(paper, assignments, repeat=False)

@@ -75,7 +75,7 @@ def feed(batches):
 
 
 class RandomResizedCrop:
-    """`transform` of `Batches`: a random part of each image, resized to `size` × `size` (paper 003, training: 224).
+    """`transform` of `Batches`: a random part of each image, resized to `size` × `size` (George 2022 trains at 224).
 
     The part's area is a share of the image's drawn from `area`, its width over its height is drawn log-uniformly from
     `aspect`; ten draws that do not fit end in the largest square in the middle. Half of the parts are mirrored.

@@ -13,7 +13,7 @@ from overfitting import batch, remaining_error
 from colorize_lib import models
 from colorize_lib.errors import InputError
 
-# facts.md, section 000: options, input, output, parameters.
+# Options, input, output, number of parameters, as the report gives them or as they follow from its listings.
 TABLE = {
     "autoencoder": ({}, (256, 256, 1), (256, 256, 2), 6_219_410),
     "resnet50_autoencoder": ({"weights": None}, (300, 300, 1), (300, 300, 2), 23_587_712 + 292_026),

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from colorize_lib import files
+from colorize_lib import files, papers
 from colorize_lib.reproduction import notebook, rehearsal
 
 
@@ -24,7 +24,7 @@ def test_a_notebook_is_rehearsed():
 TRAINED = {"autoencoders": 7, "polychromify": 5, "unet": 1, "resnet-mrf": 6, "vacgan": 4}  # at least
 
 
-@pytest.mark.parametrize("paper", notebook.PAPERS)
+@pytest.mark.parametrize("paper", papers.KEYS)
 def test_every_notebook_is_rehearsed_to_its_trainings(paper):
     fits = rehearsal.rehearse(paper, ["WIDTH=0.05"], seconds=3000, measure=False)["fits"]
     assert len(fits) >= TRAINED[paper]

@@ -7,7 +7,6 @@ import pytest
 
 from colorize_lib import __main__
 from colorize_lib.errors import InputError
-from colorize_lib.evaluation import evaluate
 from colorize_lib.reproduction import gallery, results
 
 ROW = {"psnr_rgb": {"mean": 23.0, "low": 22.9, "high": 23.1}, "images": 100}
@@ -209,12 +208,3 @@ def test_the_command_collects_and_writes_both(tmp_path, monkeypatch, capsys):
     assert "| cnn | 3 |" in readme
     assert "23.00 [22.90, 23.10]" in (tmp_path / "results" / "index.html").read_text()
     assert __main__.main(["results", str(tmp_path)]) == 2
-
-
-def test_published_numbers_are_numbers():
-    def leaves(value):
-        return [leaf for item in value.values() for leaf in leaves(item)] if isinstance(value, dict) else [value]
-
-    for paper in results.PAPERS:
-        assert evaluate.published(paper, "title")
-        assert all(isinstance(leaf, int | float | str) for leaf in leaves(evaluate.published(paper)))

@@ -1,0 +1,57 @@
+"""`import colorize_lib as cl`: the names it offers, and how fast it is."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import colorize_lib as cl
+
+# Where each name is also to be found; these places stay.
+PLACES = {
+    "build": "colorize_lib.models",
+    "names": "colorize_lib.models",
+    "CONVENTIONS": "colorize_lib.color",
+    "rgb_to_lab": "colorize_lib.color",
+    "lab_to_rgb": "colorize_lib.color",
+    "resize_and_crop": "colorize_lib.preprocess",
+    "Colorizer": "colorize_lib.training.colorizer",
+    "InputError": "colorize_lib.errors",
+}
+
+
+def in_a_new_process(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_every_name_is_there_and_listed():
+    assert {"build", "load", "Colorizer", "rgb_to_lab", "lab_to_rgb", "evaluate"} <= set(dir(cl))
+    for name in dir(cl):
+        assert getattr(cl, name) is not None
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = cl.no_such_name
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_names_are_the_same_where_they_have_always_been(name):
+    assert getattr(cl, name) is getattr(importlib.import_module(PLACES[name]), name)
+
+
+def test_evaluate_is_the_module_of_scores():
+    assert cl.evaluate is importlib.import_module("colorize_lib.evaluation.evaluate")
+
+
+def test_the_import_is_quick_and_loads_no_backend():
+    code = (
+        "import sys, time; begun = time.perf_counter(); import colorize_lib; seconds = time.perf_counter() - begun\n"
+        "print(seconds, *{'keras', 'numpy', 'tensorflow', 'jax'} & set(sys.modules))"
+    )
+    runs = [in_a_new_process(code).split() for _ in range(3)]
+    assert [run[1:] for run in runs] == [[], [], []]
+    assert min(float(run[0]) for run in runs) < 0.5
+
+
+def test_the_first_use_of_a_name_loads_it():
+    out = in_a_new_process("import colorize_lib as cl; print(cl.InputError.__name__, cl.build.__name__, dir(cl)[0])")
+    assert out.startswith("InputError build")
