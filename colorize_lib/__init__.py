@@ -8,6 +8,8 @@ Names are loaded when they are first used, so that the import itself takes a mom
 
 import lazy_loader
 
+from colorize_lib import quiet
+
 __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
@@ -26,3 +28,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "training.colorizer": ["Colorizer"],
     },
 )
+
+quiet.install()
