@@ -5,7 +5,7 @@ VENV ?= .venv
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 PY := $(VENV)/bin/python
 # Each NAME=VALUE that follows `make` goes to the notebook, which checks names and values.
-PARAMETERS = $(filter-out PYTHON=% VENV=% GPU=% BACKEND=% OFFLINE=% RUNS=% ROWS=% PHOTOGRAPHS=% MODULES=%,$(MAKEOVERRIDES))
+PARAMETERS = $(filter-out PYTHON=% VENV=% GPU=% BACKEND=% OFFLINE=% RUNS=% ROWS=% PHOTOGRAPHS=% MODULES=% JUPYTER_FLAGS=%,$(MAKEOVERRIDES))
 # BACKEND=jax leaves TensorFlow out; OFFLINE=FOLDER installs from wheels in a folder.
 REQUIREMENTS = $(if $(filter jax,$(BACKEND)),requirements-jax.txt,requirements.txt)
 CUDA = $(if $(filter jax,$(BACKEND)),jax[cuda12],tensorflow[and-cuda])
@@ -56,8 +56,9 @@ app: setup  ## colorize photographs by a click: a page on this machine (RUNS="ru
 turing-test: setup  ## can people tell the difference? a page on this machine (RUNS="runs/…" tests the networks of runs)
 	@$(PY) -m colorize_lib turing-test $(PAGE) $(addprefix --dataset ,$(DATASET))
 
-lab: setup  ## open JupyterLab on the notebooks
-	$(VENV)/bin/jupyter lab notebooks
+lab: setup  ## open JupyterLab on the notebooks, with runs/ and results/ in reach (JUPYTER_FLAGS="--no-browser --port 9000")
+	$(VENV)/bin/jupyter lab --ServerApp.root_dir=$(CURDIR) --LabApp.default_url=/lab/tree/notebooks \
+	  $(if $(filter 0,$(shell id -u)),--allow-root) $(JUPYTER_FLAGS)
 
 results: setup  ## write the generated documents; RUNS="runs/PAPER/KEY …" collects finished runs first
 	@$(PY) -m colorize_lib results $(RUNS)
