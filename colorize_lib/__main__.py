@@ -110,6 +110,33 @@ def _results(arguments):
     gallery.write()
 
 
+def _rescore(arguments):
+    from functools import partial
+
+    from colorize_lib.apps import public_weights, trained
+    from colorize_lib.reproduction import rescore
+    from colorize_lib.training.colorizer import Colorizer
+    from data_prep import load
+
+    name, options, manifest = rescore.options(arguments.run)
+    public = {}
+    if manifest["notebook"] == "polychromify":
+        there = [name for name in public_weights.FILES if public_weights.weights_path(name).exists()]
+        public = {name: Colorizer(public_weights.pretrained(name, **options), "zhang") for name in there}
+    scores, table = rescore.rescore(
+        arguments.run,
+        load(name, **options),
+        partial(trained.load_trained, weights=None),
+        photos=load("photos", size=256)["test"],
+        public=public,
+        keep=arguments.keep,
+    )
+    images, gray = scores.images
+    print(f"{images:,} test images, {gray} of them without colour; the {scores.keep} epoch is scored\n")
+    for part in (scores.table(), table, rescore.claims_table(arguments.run, arguments.keep)):
+        print(f"{part.to_string()}\n")
+
+
 def _add_page(command, run):
     command.add_argument("--run", action="append", default=[], metavar="FOLDER", help=run)
     command.add_argument("--port", type=int, default=8866, help="default: %(default)s")
@@ -178,6 +205,12 @@ def _parser():
     command.add_argument("--statistics", action="store_true", help="print the statistics, serve nothing")
     command.add_argument("--export", metavar="FILE", help="write all answers to a CSV file, serve nothing")
     command.set_defaults(call=_turing_test)
+    command = commands.add_parser(
+        "rescore", help="score again the networks of a run folder, or of a folder of results/, without training"
+    )
+    command.add_argument("run", metavar="FOLDER", help="such as results/polychromify or runs/polychromify/KEY")
+    command.add_argument("--keep", choices=("last", "best"), default="last", help="the epoch to show (default: last)")
+    command.set_defaults(call=_rescore)
     command = commands.add_parser(
         "results", help="collect finished runs into results/, and write README's tables and results/index.html anew"
     )

@@ -39,15 +39,43 @@ class Images:
 
 @dataclass
 class Split:
-    """One split: `images` (uint8 (n, h, w, 3), array or `Images`), `labels` (int32 (n,)), `files` (n names), `gray` rows."""
+    """One split: `images` (uint8 (n, h, w, 3), array or `Images`), `labels` (int32 (n,)), `files` (n names), `gray` rows.
+
+    As the last line of a notebook's cell it prints one line.
+    """
 
     images: object
     labels: np.ndarray
     files: list = field(default_factory=list)
     gray: np.ndarray = field(default_factory=lambda: np.array([], int))
 
+    @classmethod
+    def from_arrays(cls, images, labels=None):
+        """A split of plain arrays.
+
+        Args:
+            images: (n, height, width, 3) uint8 RGB.
+            labels: n class numbers, or None: -1 everywhere.
+
+        Raises:
+            InputError: another type or shape, or another number of labels.
+        """
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or not len(images):
+            raise InputError(
+                f"An array of {images.dtype} and shape {images.shape} is no set of images: give uint8 RGB, "
+                "(images, height, width, 3)."
+            )
+        labels = np.full(len(images), -1, "int32") if labels is None else np.asarray(labels, "int32").reshape(-1)
+        if len(labels) != len(images):
+            raise InputError(f"{len(images)} images and {len(labels)} labels: give one label an image, or none.")
+        return cls(images, labels, gray=np.flatnonzero([np.ptp(image, axis=-1).max() == 0 for image in images]))
+
     def __len__(self):
         return len(self.images)
+
+    def __repr__(self):
+        return f"{len(self):,} images of {self.images.shape[1]}×{self.images.shape[2]}, {len(self.gray)} without colour"
 
     def take(self, rows):
         """The split with only these rows, read into memory."""
@@ -108,3 +136,8 @@ class Dataset:
 
     def __getitem__(self, split):
         return self.splits[split]
+
+    def __repr__(self):
+        lines = [f"{name:<12}{split!r}" for name, split in self.splits.items()]
+        classes = [f"{len(self.classes)} classes"] if self.classes else []
+        return "\n".join([self.manifest.get("name", "dataset"), *lines, *classes])

@@ -79,11 +79,12 @@ def _public(name, size=_PUBLIC_SIZE, **options):
     return Colorizer(public_weights.pretrained(name, size=size, **options), "zhang")
 
 
-def load_trained(folder):
-    """The `Colorizer` of one system of a run, with the weights of its best epoch.
+def load_trained(folder, weights="best"):
+    """The `Colorizer` of one system of a run, by default with the weights of its best epoch.
 
     Args:
-        folder: the system's folder in a run folder, with `network.json` and `best.weights.h5`.
+        folder: the system's folder in a run folder, with `network.json` and its weights.
+        weights: "best" or "last", the epoch; None: the network as it is built.
 
     Raises:
         InputError: no such folder, or it holds no network that colorizes by itself.
@@ -104,7 +105,8 @@ def load_trained(folder):
         raise InputError(
             f"The network {network.name!r} in {folder} does not colorize by itself: choose another system."
         )
-    load_weights(colorizer.network, folder / f"best{_SUFFIX}")
+    if weights:
+        load_weights(colorizer.network, folder / f"{weights}{_SUFFIX}")
     return colorizer
 
 

@@ -1,7 +1,7 @@
-"""Scoring: one pass over a test set to a table with one row an image; baselines, intervals, paper vs. here.
+"""Scoring: one pass over a set of images to a table with one row an image, and the constant predictions that need no network.
 
 All metrics are computed in batches on the device from uint8 RGB. What is scored is anything with a method
-`predict_color(rgb) → (ab, rgb)`: a `Colorizer`, or a constant baseline.
+`predict_color(rgb) → (ab, rgb)`: a `Colorizer`, or one of the classes below.
 """
 
 import logging
@@ -12,15 +12,19 @@ from keras import ops
 
 from colorize_lib import color
 from colorize_lib.color import metrics
-from colorize_lib.papers import published as published
+from colorize_lib.dataset import Split
 from colorize_lib.training.data import Batches, feed
 
 METRICS = ("psnr_rgb", "ssim", "psnr_ab", "mae_ab", "delta_e2000", "colorfulness", "chroma")
 MORE_METRICS = ("mse_ab", "mae_lightness", "chroma_gradient", "chroma_detail", "chroma_spread")
+GRAY, MEAN, MEDIAN = "gray (ab = 0)", "mean colour", "median colour"
 
 
 class ConstantColor:
-    """Baseline that gives every pixel the same `ab`, in Lab units, on its own lightness; ab = 0 leaves images gray."""
+    """A prediction that needs no network: every pixel gets the same `ab`, in Lab units, on its own lightness.
+
+    ab = 0 leaves images gray.
+    """
 
     def __init__(self, ab=(0.0, 0.0)):
         self.ab = np.asarray(ab, "float32")
@@ -31,20 +35,33 @@ class ConstantColor:
         return ab, color.lab_to_rgb(ops.concatenate([lightness, ab], axis=-1))
 
 
+def constants(train, median=False):
+    """The constant predictions that every table carries: {name: `ConstantColor`}.
+
+    Args:
+        train: `Split` whose mean colour is taken, the best constant by squared error.
+        median: also the median of a and of b, the best constant by absolute error.
+    """
+    found = {GRAY: ConstantColor(), MEAN: ConstantColor(mean_ab(train))}
+    return found | ({MEDIAN: ConstantColor(median_ab(train))} if median else {})
+
+
+def _ab(split, batch_size):
+    """a and b of a split, batch by batch, in Lab units."""
+    batches = Batches(split, batch_size)
+    for index in range(len(batches)):
+        yield np.asarray(color.rgb_to_lab(batches[index][0])[..., 1:])
+
+
 def mean_ab(split, batch_size=256):
     """Mean a and b over all pixels of a split, in Lab units: the best constant by squared error."""
-    total = sum(
-        np.asarray(color.rgb_to_lab(images)[..., 1:]).mean((1, 2), dtype="float64").sum(0)
-        for (images,) in map(Batches(split, batch_size).__getitem__, range(-(-len(split) // batch_size)))
-    )
+    total = sum(ab.mean((1, 2), dtype="float64").sum(0) for ab in _ab(split, batch_size))
     return total / len(split)
 
 
 def median_ab(split, batch_size=256):
     """Median of a and of b over all pixels of a split, in Lab units: the best constant by absolute error."""
-    batches = map(Batches(split, batch_size).__getitem__, range(-(-len(split) // batch_size)))
-    ab = np.concatenate([np.asarray(color.rgb_to_lab(images)[..., 1:]).reshape(-1, 2) for (images,) in batches])
-    return np.median(ab, axis=0)
+    return np.median(np.concatenate([ab.reshape(-1, 2) for ab in _ab(split, batch_size)]), axis=0)
 
 
 class GivenLightness:
@@ -79,17 +96,14 @@ class AtSize:
 class Scorer(keras.Model):
     """RGB batch → dictionary of (batch,) metrics; a model, because `predict` compiles it on any backend."""
 
-    def __init__(self, system, round_trip, columns):
+    def __init__(self, system, columns):
         super().__init__(dtype="float32")
         self._columns = columns
         self._system = _Untracked(system)
-        self._round_trip = round_trip
 
     def call(self, rgb):
         truth, lab = color.unit_rgb(rgb), color.rgb_to_lab(rgb)
         ab, predicted = self._system.value.predict_color(rgb)
-        if self._round_trip:
-            predicted = color.unit_rgb(color.to_uint8(predicted))
         predicted_lab = color.rgb_to_lab(predicted)
         found = {
             "psnr_rgb": metrics.psnr_rgb(truth, predicted),
@@ -115,35 +129,34 @@ class _Untracked:
         self.value = value
 
 
-def score(system, split, batch_size=250, round_trip=False, columns=(*METRICS, "mae_lightness")):
-    """Score a system on every image of a split.
+def score(system, images, batch_size=250, columns=(*METRICS, "mae_lightness")):
+    """Score a system on every image.
 
     Args:
-        system: object with `predict_color`.
-        split: `data.Split`; images of at least 11×11 pixels.
-        round_trip: pass the predicted RGB through uint8 first, as Ghiotto did for ECCV16 and SIGGRAPH17.
+        system: object with `predict_color`, such as a `Colorizer`.
+        images: `Split`, or uint8 RGB array (n, height, width, 3), of at least 11×11 pixels.
         columns: which of `METRICS` and `MORE_METRICS`.
 
     Returns:
-        pandas DataFrame, one row an image in the split's order: the `columns`, of `METRICS` (dB; SSIM; mean absolute error of
-        ab, ΔE2000 and chroma in Lab units), `mae_lightness`, how far the lightness strays from the image's, in Lab units, and
-        of the other functions of `metrics` for predicted colour; and `gray`, true where the image has no colour.
+        pandas DataFrame, one row an image in the images' order: the `columns` (PSNR in dB; SSIM; mean absolute errors, ΔE2000
+        and chroma in Lab units; the other functions of `color.metrics` for the predicted colour), and `gray`, true where the
+        image itself has no colour.
     """
     import pandas as pd
 
-    logging.getLogger("tensorflow").setLevel(
-        logging.ERROR
-    )  # each system is compiled once, which it takes for retracing
-    scorer = Scorer(system, round_trip, columns)
+    split = images if isinstance(images, Split) else Split.from_arrays(images)
+    # TensorFlow takes a new function for each system for retracing, and warns.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    scorer = Scorer(system, columns)
     scorer.compile()
     table = pd.DataFrame(scorer.predict(feed(Batches(split, batch_size)), verbose=0))[[*columns]]
     table["gray"] = np.isin(np.arange(len(split)), split.gray)
     return table
 
 
-def score_truth(split, batch_size=250, columns=("colorfulness", "chroma")):
+def score_truth(images, batch_size=250, columns=("colorfulness", "chroma")):
     """Colourfulness, chroma and others of the images themselves, as `score` has them for predictions."""
-    return score(_Truth(), split, batch_size, columns=columns)[[*columns]]
+    return score(_Truth(), images, batch_size, columns=columns)
 
 
 class _Truth:
@@ -151,89 +164,16 @@ class _Truth:
         return color.rgb_to_lab(rgb)[..., 1:], color.unit_rgb(rgb)
 
 
-def interval(values, confidence=0.95, resamples=1000, seed=0):
-    """Mean of `values` and its bootstrap percentile interval over images: (mean, low, high)."""
-    from scipy import stats
+def truncated(split):
+    """The split as the released code of Polychromify hands it to ECCV16 and SIGGRAPH17 for Table 2.
 
-    values = np.asarray(values, "float64")
-    if len(values) < 2 or values.min() == values.max():
-        return (float(values.mean()),) * 3
-    found = stats.bootstrap(
-        (values,), np.mean, confidence_level=confidence, n_resamples=resamples, batch=100, method="percentile", rng=seed
-    ).confidence_interval
-    return float(values.mean()), float(found.low), float(found.high)
-
-
-def seed_interval(values, confidence=0.95):
-    """Mean of one value a seed and its Student t interval: (mean, low, high). A single value has none: low and high are NaN."""
-    from scipy import stats
-
-    values = np.asarray(values, "float64")
-    mean, count = float(values.mean()), len(values)
-    if count < 2:
-        return mean, np.nan, np.nan
-    half = stats.t.ppf((1 + confidence) / 2, count - 1) * values.std(ddof=1) / np.sqrt(count)
-    return mean, float(mean - half), float(mean + half)
-
-
-def verdict(advantages):
-    """What an experiment says of a claim: "for", "against" or "undecided".
-
-    Args:
-        advantages: one number a seed, above 0 where the claim holds. Fewer than three, or a 95 % interval around 0, decide
-            nothing.
+    There the truth is made from Lab again in float64, multiplied by 255 and cut off to uint8, which makes many values one
+    level darker; it is also what those networks see. The predictions stay float.
     """
-    _, low, high = seed_interval(advantages)
-    if len(advantages) < 3 or low <= 0 <= high:
-        return "undecided"
-    return "for" if low > 0 else "against"
+    from skimage.color import lab2rgb, rgb2lab
 
-
-def image_verdict(advantages):
-    """What the trained networks at hand say of a claim: "for", "against" or "undecided".
-
-    Args:
-        advantages: one number an image, above 0 where the claim holds; decided if the 95 % interval of their mean leaves out 0.
-            It is about these networks: training anew may say otherwise, for which `verdict` asks several seeds.
-    """
-    mean, low, high = interval(advantages)
-    if low <= 0 <= high:
-        return "undecided"
-    return "for" if mean > 0 else "against"
-
-
-def summary(table, columns=METRICS):
-    """{column: {"mean", "low", "high"}} with 95 % intervals over the rows of a per-image table, and the count `images`."""
-    result = {
-        name: dict(zip(("mean", "low", "high"), interval(table[name]), strict=True))
-        for name in columns
-        if name in table
-    }
-    return result | {"images": len(table)}
-
-
-def paper_vs_here(rows, columns, digits=4):
-    """The table of the papers' numbers beside ours.
-
-    Args:
-        rows: {system: (published {column: number} or {}, `summary` or None)}; None: not run.
-        columns: the metrics to show.
-
-    Returns:
-        pandas DataFrame of text: per metric the paper's number and ours with its interval.
-    """
-    import pandas as pd
-
-    lines = {}
-    for system, (paper, here) in rows.items():
-        line = {}
-        for column in columns:
-            line[column, "paper"] = f"{paper[column]:.{digits}g}" if column in paper else "–"
-            found = here.get(column) if here else None
-            line[column, "here"] = (
-                f"{found['mean']:.{digits}g} [{found['low']:.{digits}g}, {found['high']:.{digits}g}]"
-                if found
-                else "not run"
-            )
-        lines[system] = line
-    return pd.DataFrame.from_dict(lines, orient="index")
+    images = np.empty((len(split), *split.images.shape[1:]), "uint8")
+    for start in range(0, len(split), 250):
+        rows = slice(start, start + 250)
+        images[rows] = (255 * lab2rgb(rgb2lab(split.images[rows]))).astype("uint8")
+    return Split(images, split.labels, split.files, split.gray)

@@ -1,8 +1,17 @@
-"""Figures of the notebooks: learning curves, image grids, architectures. Each returns a matplotlib figure or a PIL image."""
+"""Figures of the notebooks: learning curves, distributions, pictures; and the source of a network, highlighted.
 
+Curves are matplotlib figures. Pictures are `Pictures`, which a notebook shows as JPEG: a tenth of a PNG's size.
+"""
+
+import inspect
+import io
 import sys
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+SIDE = 160  # pixels of a picture, at least
+QUALITY = 88  # of JPEG
 
 
 def _subplots(*arguments, **options):
@@ -16,29 +25,60 @@ def _subplots(*arguments, **options):
         return plt.subplots(*arguments, **options)
 
 
-def learning_curves(histories, column, label=None):
+def _finish(figure, axes, x_label, y_label, legend=True):
+    """Names of the axes, a grid, whole epochs, the legend to the right of the curves; the figure is closed and returned."""
+    from matplotlib import pyplot as plt
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set(xlabel=x_label, ylabel=y_label)
+    axes.grid(alpha=0.3)
+    if x_label == "epoch":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if legend:
+        axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    plt.close(figure)
+    return figure
+
+
+def rows_of(history):
+    """A history as rows, one dictionary an epoch: a Keras `History` becomes what `Run.fit` returns, which stays as it is."""
+    if not hasattr(history, "history"):
+        return history
+    epochs = zip(*history.history.values(), strict=True)
+    return [
+        dict(zip(history.history, values, strict=True)) | {"epoch": 1 + epoch}
+        for epoch, values in zip(history.epoch, epochs, strict=True)
+    ]
+
+
+def learning_curves(histories, column, label=None, best=False):
     """Training (solid) and validation (dashed) curves of one column over epochs.
 
     Args:
-        histories: {system: list of one dictionary an epoch}, as `Run.fit` returns.
+        histories: {system: history}, each a Keras `History` or a list of one dictionary an epoch.
         column: name of the training column; validation's is "val_" + name.
-        label: text of the vertical axis.
+        label: text of the vertical axis, with the unit.
+        best: mark the best epoch of each validation curve: the highest value of a PSNR or an accuracy, the lowest of a loss.
     """
-    from matplotlib import pyplot as plt
+    from colorize_lib.evaluation.scores import best_row
 
-    figure, axes = _subplots(figsize=(7, 4))
-    for number, (system, history) in enumerate(histories.items()):
-        epochs = [row["epoch"] for row in history]
-        for name, style in ((column, "-"), (f"val_{column}", "--")):
-            if name in history[0]:
-                marker = "o" if len(history) == 1 else None
-                text = f"{system}, {'validation' if name != column else 'training'}"
-                axes.plot(epochs, [row[name] for row in history], style, marker=marker, color=f"C{number}", label=text)
-    axes.set(xlabel="epoch", ylabel=label or column)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
-    plt.close(figure)
-    return figure
+    figure, axes = _subplots(figsize=(8, 4), layout="constrained")
+    for color_number, (system, history) in enumerate(histories.items()):
+        rows = rows_of(history)
+        for name, style, part in ((column, "-", "training"), (f"val_{column}", "--", "validation")):
+            if name in rows[0]:
+                look = dict(color=f"C{color_number}", marker="o" if len(rows) == 1 else None)
+                axes.plot(
+                    [row["epoch"] for row in rows],
+                    [row[name] for row in rows],
+                    style,
+                    **look,
+                    label=f"{system}, {part}",
+                )
+        if best and f"val_{column}" in rows[0]:
+            row = best_row(rows, f"val_{column}")
+            axes.plot(row["epoch"], row[f"val_{column}"], "*", color=f"C{color_number}", markersize=11)
+    return _finish(figure, axes, "epoch", label or column)
 
 
 def panels(rows, log=()):
@@ -49,106 +89,179 @@ def panels(rows, log=()):
             such as what a constant scores, is a dotted line.
         log: labels of the rows with a logarithmic axis.
     """
-    from matplotlib import pyplot as plt
-    from matplotlib.ticker import MaxNLocator
-
-    columns = len(next(iter(rows.values())))
-    size = (2.4 * columns + 0.8, 2.1 * len(rows) + 0.6)
-    figure, axes = _subplots(len(rows), columns, figsize=size, squeeze=False, sharey="row", layout="constrained")
-    for title, axis in zip(next(iter(rows.values())), axes[0], strict=True):
-        axis.set_title(title, fontsize="small")
-    for (label, systems), line in zip(rows.items(), axes, strict=True):
-        line[0].set(ylabel=label, yscale="log" if label in log else "linear")
-        for curves, axis in zip(systems.values(), line, strict=True):
-            axis.grid(alpha=0.3)
-            axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-            for number, (name, values) in enumerate(curves.items()):
-                if np.ndim(values):
-                    marker = "o" if len(values) == 1 else None
-                    axis.plot(np.arange(1, len(values) + 1), values, color=f"C{number}", marker=marker, label=name)
-                else:
-                    axis.axhline(values, color=f"C{number}", linestyle=":", label=name)
-        line[0].legend(fontsize="x-small")
-    for axis in axes[-1]:
-        axis.set_xlabel("epoch")
-    plt.close(figure)
+    titles = list(next(iter(rows.values())))
+    size = (2.4 * len(titles) + 2.2, 2.1 * len(rows) + 0.6)
+    figure, axes = _subplots(len(rows), len(titles), figsize=size, squeeze=False, sharey="row", layout="constrained")
+    for line, (label, systems) in zip(axes, rows.items(), strict=True):
+        for axis, title in zip(line, titles, strict=True):
+            _panel(axis, systems[title])
+            last = axis is line[-1]
+            _finish(figure, axis, "", label if axis is line[0] else "", legend=last)
+        line[0].set_yscale("log" if label in log else "linear")
+    for title, top, bottom in zip(titles, axes[0], axes[-1], strict=True):
+        top.set_title(title.replace("_", " "), fontsize="small", wrap=True)
+        bottom.set_xlabel("epoch")
     return figure
 
 
-def image_grid(columns, captions=None, side=1.1):
-    """Images side by side: one column a system, one row an image.
+def _panel(axis, curves):
+    from matplotlib.ticker import MaxNLocator
 
-    Args:
-        columns: {title: images}, each a sequence of the same number of RGB images, uint8 or float in [0, 1].
-        captions: optional {title: texts} printed under the images of a column.
-        side: inches of an image.
-    """
-    from matplotlib import pyplot as plt
+    for number, (name, values) in enumerate(curves.items()):
+        if np.ndim(values):
+            marker = "o" if len(values) == 1 else None
+            axis.plot(np.arange(1, len(values) + 1), values, color=f"C{number}", marker=marker, label=name)
+        else:
+            axis.axhline(values, color=f"C{number}", linestyle=":", label=name)
+    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
-    rows = len(next(iter(columns.values())))
-    captions = captions or {}
-    height = side * (1.22 if captions else 1.04)
-    figure, axes = _subplots(rows, len(columns), figsize=(side * len(columns), height * rows), squeeze=False)
-    for column, (title, images) in enumerate(columns.items()):
-        axes[0, column].set_title(title, fontsize=8)
-        for row, image in enumerate(images):
-            axis = axes[row, column]
-            axis.imshow(np.asarray(image))
-            axis.set(xticks=[], yticks=[], frame_on=False)
-            if title in captions:
-                axis.set_xlabel(captions[title][row], fontsize=7, labelpad=1)
-    figure.tight_layout(pad=0.2)
-    plt.close(figure)
+
+def curves(panels, label):
+    """Panels next to each other, several curves in each. `panels`: {label of the vertical axis: {name: (x, y)}}; `label`: of x."""
+    figure, all_axes = _subplots(1, len(panels), figsize=(6 * len(panels), 3.4), squeeze=False, layout="constrained")
+    for axes, (y_label, lines) in zip(all_axes[0], panels.items(), strict=True):
+        for number, (name, (x, y)) in enumerate(lines.items()):  # of curves that coincide both are seen
+            style = ("-", "--", "-.", ":")[number % 4]
+            axes.plot(x, y, style, marker="o" if len(x) == 1 else None, label=name)
+        _finish(figure, axes, label, y_label)
     return figure
 
 
 def distributions(samples, label, bins=60, limit=None):
     """Densities of several samples over one axis, as outlines. `samples`: {name: numbers}; `limit`: upper end of the axis."""
-    from matplotlib import pyplot as plt
-
-    figure, axes = _subplots(figsize=(7, 3.2))
+    figure, axes = _subplots(figsize=(8, 3.2), layout="constrained")
     limit = limit or max(float(np.percentile(values, 99.5)) for values in samples.values())
     for name, values in samples.items():
         axes.hist(np.clip(values, 0, limit), np.linspace(0, limit, bins), density=True, histtype="step", label=name)
-    axes.set(xlabel=label, ylabel="density")
-    axes.legend(fontsize="small")
-    plt.close(figure)
-    return figure
+    return _finish(figure, axes, label, "density")
 
 
-def architecture(model, scale=3, leave_out=()):
-    """The layers of a Keras model as boxes in the size of their output, drawn by visualkeras; a PIL image.
+class Pictures:
+    """Photographs in one image; a notebook shows it as JPEG.
+
+    Attributes:
+        image: `PIL.Image.Image`.
+        format: "jpg".
+    """
+
+    format = "jpg"
+
+    def __init__(self, image):
+        self.image = image
+
+    def savefig(self, path, **options):
+        """Write a JPEG, whatever the path's suffix. `options` are matplotlib's, for whom this method is called as well."""
+        self.image.save(path, "JPEG", quality=QUALITY)
+
+    def _repr_jpeg_(self):
+        data = io.BytesIO()
+        self.savefig(data)
+        return data.getvalue()
+
+    def __repr__(self):
+        return f"pictures, {self.image.width}×{self.image.height} pixels"
+
+
+def image_grid(columns, captions=None, side=SIDE, across=False):
+    """Pictures side by side: one column a system, one row an image.
 
     Args:
-        scale: how large a pixel of an output is drawn.
-        leave_out: classes of layers that are not drawn, such as normalizations and activations.
+        columns: {title: images}, each a sequence of the same number of RGB images, uint8 or float in [0, 1].
+        captions: optional {title: texts} printed under the pictures of a column.
+        side: pixels of a picture's longer side, at least; pictures smaller than that are enlarged.
+        across: one row a system instead, its title at the left.
+
+    Returns:
+        `Pictures`.
     """
-    import warnings
+    captions = captions or {}
+    cells = {title: [_resized(image, side) for image in images] for title, images in columns.items()}
+    font = _font(13)
+    under = 18 if captions else 0
+    wide = max(cell.width for column in cells.values() for cell in column)
+    high = max(cell.height for column in cells.values() for cell in column) + under
+    names = {title: _wrapped(title, font, wide) for title in columns}
+    above = 0 if across else 17 * max(len(lines) for lines in names.values()) + 4
+    left = max(font.getlength(line) for lines in names.values() for line in lines) + 10 if across else 0
+    count = len(next(iter(cells.values())))
+    over, down = (count, len(cells)) if across else (len(cells), count)
+    gap = 4
+    image = Image.new("RGB", (int(left) + over * (wide + gap), above + down * (high + gap)), "white")
+    draw = ImageDraw.Draw(image)
+    for line, (title, column) in enumerate(cells.items()):
+        start = (4, line * (high + gap) + 4) if across else (line * (wide + gap), 0)
+        draw.multiline_text(start, "\n".join(names[title]), "black", font, spacing=2)
+        for number, cell in enumerate(column):
+            across_, down_ = (number, line) if across else (line, number)
+            x, y = int(left) + across_ * (wide + gap), above + down_ * (high + gap)
+            image.paste(cell, (x, y))
+            if title in captions:
+                draw.text((x, y + cell.height + 1), captions[title][number], "black", _font(12))
+    return Pictures(image)
 
-    import visualkeras
 
-    for layer in model.layers:
-        layer.output_shape = tuple(layer.output.shape)  # visualkeras reads Keras 2's name of it
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about visualkeras' own defaults
-        options = dict(type_ignore=list({type(layer) for layer in model.layers if isinstance(layer, tuple(leave_out))}))
-        options |= dict(scale_xy=scale, scale_z=0.5, max_z=130, spacing=14)
-        image = visualkeras.layered_view(model, legend=True, **options)
-    return image.convert("RGB")
+def _resized(image, side):
+    image = np.asarray(image)
+    if image.dtype != np.uint8:
+        image = np.round(255 * np.clip(image, 0, 1)).astype("uint8")
+    image = Image.fromarray(image)
+    scale = side / max(image.size)
+    if scale == 1:
+        return image
+    # Small pictures keep their pixels: what a network did is to be seen, not what a filter makes of it.
+    filter_ = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS
+    return image.resize([max(1, round(scale * edge)) for edge in image.size], filter_)
 
 
-def curves(panels, label):
-    """Panels beside each other, several curves in each. `panels`: {label of the vertical axis: {name: (x, y)}}; `label`: of x."""
-    from matplotlib import pyplot as plt
+def _font(size):
+    from matplotlib import font_manager
 
-    figure, all_axes = _subplots(1, len(panels), figsize=(5 * len(panels), 3.4), squeeze=False)
-    for axes, (y_label, lines) in zip(all_axes[0], panels.items(), strict=True):
-        for number, (name, (x, y)) in enumerate(lines.items()):  # of curves that coincide both are seen
-            style = ("-", "--", "-.", ":")[number % 4]
-            axes.plot(x, y, style, marker="o" if len(x) == 1 else None, label=name)
-        axes.set(xlabel=label, ylabel=y_label)
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize="small")
-    figure.tight_layout()
-    plt.close(figure)
-    return figure
+    return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)
+
+
+def _wrapped(text, font, width):
+    """The lines of a title that is broken at spaces and underscores where it is wider than a picture."""
+    lines = [""]
+    for word in text.replace("_", " ").split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def best_and_worst(scores, system, split, predict, count=5, column="delta_e2000"):
+    """The best and the worst pictures of a system among those that have colour, each from a photograph of its own.
+
+    Args:
+        scores: `Scores`.
+        system: its name there.
+        split: the `Split` that was scored. Patches of one photograph (FILE#LEFT,TOP,SIDE) count as one.
+        predict: function of uint8 RGB images → predicted RGB, such as `lambda rgb: colorizer.predict_color(rgb)[1]`.
+        count: pictures a row.
+        column: of the scores; lower must be better.
+
+    Returns:
+        `Pictures` of four rows, and the values of the best and of the worst.
+    """
+    ranked = scores.values(system, column).sort_values()
+    sources = [file.partition("#")[0] for file in split.files] or list(range(len(split)))
+    rows, values = {}, {}
+    for name, order in (("best", ranked.index), ("worst", ranked.index[::-1])):
+        first = {}
+        for row in order:
+            first.setdefault(sources[row], row)
+        chosen = list(first.values())[:count]
+        values[name] = ranked.loc[chosen].tolist()
+        rows[f"{name}: {system}"] = np.asarray(predict(split.images[chosen]))
+        rows[f"{name}: original"] = split.images[chosen]
+    captions = {f"{name}: {system}": [f"ΔE {value:.1f}" for value in values[name]] for name in values}
+    return image_grid(rows, captions, across=True), values["best"], values["worst"]
+
+
+def source(*functions):
+    """The source of functions or classes, highlighted where a notebook shows it; printed, it is the plain text."""
+    from IPython.display import Code
+
+    return Code("\n\n".join(inspect.getsource(function).rstrip() for function in functions), language="python")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from colorize_lib import files, papers
 from colorize_lib.errors import InputError, reason
-from colorize_lib.evaluation import evaluate
+from colorize_lib.evaluation import statistics
 
 ROOT = Path(__file__).parents[2]
 BEGIN = "<!-- results: made by `make results` -->"
@@ -265,7 +265,7 @@ class Section:
 def section(paper):
     """The `Section` of a paper, from `results/` and `papers.toml`; without a run, its systems and the word "not run"."""
     found = collected(paper)
-    published = evaluate.published(paper)
+    published = papers.published(paper)
     authors = published["authors"] + (f" {published['year']}" if "year" in published else "")
     shown = Section(paper, published["title"], authors, [], [])
     letters = {id(run): letter for run, letter in zip(found, "abcdefgh", strict=False)} if len(found) > 1 else {}
@@ -313,7 +313,7 @@ def _sentence(run):
         f"{hardware.get('processor', 'unknown processor')}, {hardware.get('cores', '?')} cores"
     )
     names = dict.fromkeys(found["name"] for found in manifest.get("datasets", {}).values())
-    own = evaluate.published(manifest["notebook"].replace("_", "-"), "dataset")
+    own = papers.published(manifest["notebook"].replace("_", "-"), "dataset")
     stand_in = f", in place of {own}" if names and own not in names else ""
     parts = [f"{metrics.get('label', 'budgeted')} run on {' and '.join(names) or 'unknown data'}{stand_in}"]
     size, width = (manifest.get("parameters", {}).get(name) for name in ("size", "width"))
@@ -428,7 +428,7 @@ def _claims(found):
             numbers, difference = value.get("per_seed") or [], value.get("difference")
             bounds = value.get("low"), value.get("high")
             if len(numbers) > 1 or (numbers and difference is None):
-                difference, *bounds = evaluate.seed_interval(numbers)
+                difference, *bounds = statistics.seed_interval(numbers)
             text = "–" if _mean(difference) is None else f"{_mean(difference):.4g}"
             if None not in bounds and all(map(math.isfinite, map(_mean, bounds))):
                 text += f" [{_mean(bounds[0]):.4g}, {_mean(bounds[1]):.4g}]"

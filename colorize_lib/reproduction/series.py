@@ -183,9 +183,9 @@ def merged(values):
 
 
 def _statistics(numbers):
-    from colorize_lib.evaluation import evaluate
+    from colorize_lib.evaluation import statistics
 
-    mean, low, high = evaluate.seed_interval(numbers)
+    mean, low, high = statistics.seed_interval(numbers)
     spread = math.sqrt(sum((number - mean) ** 2 for number in numbers) / (len(numbers) - 1))
     return {"mean": mean, "low": low, "high": high, "spread": spread, "per_seed": list(numbers)}
 

@@ -5,6 +5,8 @@ import math
 import keras
 import numpy as np
 
+from colorize_lib.dataset import Split
+
 
 class Batches(keras.utils.PyDataset):
     """Batches of a split for `fit`, `evaluate` and `predict`: uint8 RGB, and labels if asked for.
@@ -13,7 +15,7 @@ class Batches(keras.utils.PyDataset):
     smaller batch is kept: no image is dropped.
 
     Args:
-        split: `Split`.
+        split: `Split`, or uint8 RGB array (n, height, width, 3).
         batch_size: images a batch.
         seed: None keeps the order of the rows; a number shuffles.
         labels: also yield the labels.
@@ -23,7 +25,8 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(self, split, batch_size, seed=None, labels=False, transform=None):
         super().__init__()
-        self.split, self.batch_size, self.seed = split, batch_size, seed
+        self.split = split if isinstance(split, Split) else Split.from_arrays(split)
+        self.batch_size, self.seed = batch_size, seed
         self.labels, self.transform = labels, transform
         self.multiple = 1  # a batch is filled up with images of its own until it can be divided by this, see `devices`
         self.set_epoch(0)

@@ -1,24 +1,75 @@
+import io
+
 import keras
 import numpy as np
+import pandas as pd
+from PIL import Image
 
 from colorize_lib import models
+from colorize_lib.dataset import Split
 from colorize_lib.evaluation import plots
+from colorize_lib.evaluation.scores import Scores
+
+HISTORY = [{"epoch": 1, "loss": 0.5, "val_loss": 0.4}, {"epoch": 2, "loss": 0.3, "val_loss": 0.6}]
 
 
-def test_learning_curves_show_training_and_validation():
-    history = [{"epoch": 1, "loss": 0.5, "val_loss": 0.6}, {"epoch": 2, "loss": 0.3, "val_loss": 0.4}]
-    axes = plots.learning_curves({"cnn": history}, "loss").axes[0]
-    assert [line.get_label() for line in axes.lines] == ["cnn, training", "cnn, validation"]
-    assert [list(line.get_ydata()) for line in axes.lines] == [[0.5, 0.3], [0.6, 0.4]]
+def outside(axes):
+    """Whether the legend lies to the right of the curves."""
+    axes.figure.canvas.draw()
+    return axes.get_legend().get_window_extent().x0 >= axes.get_window_extent().x1
 
 
-def test_image_grid_shows_every_image_with_title_and_caption():
-    images = np.random.default_rng(0).random((3, 8, 8, 3))
-    figure = plots.image_grid({"input": images, "cnn": images / 2}, {"cnn": ["a", "b", "c"]})
-    assert len(figure.axes) == 6
-    assert [axis.get_title() for axis in figure.axes[:2]] == ["input", "cnn"]
-    assert [axis.get_xlabel() for axis in figure.axes[1::2]] == ["a", "b", "c"]
-    assert np.array_equal(figure.axes[3].images[0].get_array(), images[1] / 2)
+def test_learning_curves_show_training_and_validation_over_whole_epochs():
+    axes = plots.learning_curves({"cnn": HISTORY}, "loss", "squared error", best=True).axes[0]
+    assert [line.get_label() for line in axes.lines[:2]] == ["cnn, training", "cnn, validation"]
+    assert [list(line.get_ydata()) for line in axes.lines[:2]] == [[0.5, 0.3], [0.4, 0.6]]
+    assert (axes.lines[2].get_xdata()[0], axes.lines[2].get_ydata()[0]) == (1, 0.4)  # the lowest validation loss
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "squared error")
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
+    assert outside(axes)
+
+
+def test_learning_curves_take_the_history_of_keras():
+    model = keras.Sequential([keras.layers.Dense(1)])
+    model.compile(loss="mse")
+    ones = np.ones((4, 1))
+    history = model.fit(ones, ones, validation_data=(ones, ones), epochs=2, verbose=0)
+    axes = plots.learning_curves({"mine": history}, "loss").axes[0]
+    assert list(axes.lines[0].get_xdata()) == [1, 2]
+    assert list(axes.lines[1].get_ydata()) == history.history["val_loss"]
+
+
+def test_image_grid_shows_every_image_large_enough():
+    images = np.zeros((2, 8, 8, 3))
+    images[1] = 1
+    grid = plots.image_grid({"input": images, "a system with a long name": images[::-1]}, {"input": ["a", "b"]})
+    pixels = np.asarray(grid.image)
+    middle = plots.SIDE // 2
+    top = pixels.shape[0] - 2 * (plots.SIDE + 18 + 4)
+    rows = [top + middle, top + plots.SIDE + 22 + middle]
+    columns = [middle, plots.SIDE + 4 + middle]
+    assert [[pixels[row, column, 0] for column in columns] for row in rows] == [[0, 255], [255, 0]]
+    assert pixels.shape[1] >= 2 * 160
+
+
+def test_pictures_are_jpeg_in_a_notebook_and_on_disk(tmp_path):
+    grid = plots.image_grid({"x": [np.full((8, 8, 3), 200, "uint8")]})
+    grid.savefig(tmp_path / "partial", dpi=100)
+    for data in (grid._repr_jpeg_(), (tmp_path / "partial").read_bytes()):
+        assert Image.open(io.BytesIO(data)).format == "JPEG"
+    assert not hasattr(grid, "_repr_png_")
+
+
+def test_best_and_worst_are_of_different_photographs_and_have_colour():
+    images = np.zeros((8, 16, 16, 3), "uint8")
+    files = ["a.jpg#0,0,9", "a.jpg#9,0,9", "b.jpg", "c.jpg", "d.jpg", "e.jpg", "f.jpg#1,1,9", "f.jpg#2,2,9"]
+    split = Split(images, np.zeros(8, "int32"), files)
+    table = pd.DataFrame({"delta_e2000": [1.0, 2, 3, 4, 0.5, 6, 7, 8], "gray": [False] * 4 + [True] + [False] * 3})
+    found = Scores({"cnn": {"last": ("1", table)}})
+    pictures, best, worst = plots.best_and_worst(found, "cnn", split, lambda rgb: rgb, count=3)
+    assert best == [1, 3, 4]
+    assert worst == [8, 6, 4]
+    assert pictures.image.width > 3 * plots.SIDE
 
 
 def test_distributions_are_densities():
@@ -26,15 +77,7 @@ def test_distributions_are_densities():
     axes = plots.distributions(samples, "chroma").axes[0]
     assert axes.get_xlabel() == "chroma"
     assert [text.get_text() for text in axes.get_legend().texts] == ["truth"]
-
-
-def test_architecture_is_drawn_from_the_model():
-    small, large = (plots.architecture(models.build(name, size=32, width=0.1)) for name in ("cnn", "polychromify"))
-    assert large.width > small.width  # more layers
-    assert np.asarray(large).std() > 10
-    network = models.build("kth_unet", width=0.1)
-    whole, bare = (plots.architecture(network, 8, leave_out) for leave_out in ((), [keras.layers.BatchNormalization]))
-    assert bare.width < whole.width
+    assert outside(axes)
 
 
 def test_curves_are_drawn_in_panels():
@@ -43,6 +86,7 @@ def test_curves_are_drawn_in_panels():
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "L1"]
     assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [[1.4, 1.2, 1.3], [0.7, 0.8, 0.9]]
     assert [text.get_text() for text in figure.axes[0].get_legend().texts] == list(lines)
+    assert outside(figure.axes[0])
 
 
 def test_panels_have_one_scale_a_row_and_dot_what_is_constant():
@@ -56,3 +100,10 @@ def test_panels_have_one_scale_a_row_and_dot_what_is_constant():
     curve, constant = axes[0].lines
     assert [list(curve.get_xdata()), list(curve.get_ydata())] == [[1, 2], [0.5, 0.3]]
     assert (list(constant.get_ydata()), constant.get_linestyle()) == ([0.2, 0.2], ":")
+
+
+def test_source_is_what_the_builder_is():
+    shown = plots.source(models.entry("cnn").builder, models.polychromify._final)
+    assert "def cnn(size=64" in str(shown)
+    assert "def _final(" in str(shown)
+    assert "highlight" in shown._repr_html_()

@@ -1,0 +1,179 @@
+"""What the papers claim, as sentences, and what a run says of each.
+
+A claim names the system that it favours, the one that it is compared with, and the quantity. It is judged on paired differences, on
+the images that have colour, and only
+
+- at equal epochs, or at those that the paper itself gives the two systems; else the verdict is "not comparable";
+- from three seeds on, if it is about a way of training: else it is "one run", whatever the interval over images.
+
+The claims of a paper stand in `papers.toml`.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from colorize_lib.evaluation.scores import QUANTITIES, number
+from colorize_lib.evaluation.statistics import image_verdict, interval, seed_interval, verdict
+from colorize_lib.papers import published
+
+NOT_COMPARABLE = "not comparable"
+QUICK = "A quick run shows that everything works; it decides nothing about a claim."
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim.
+
+    Attributes:
+        sentence: what is claimed, with the place in the paper.
+        better, worse: the system that it favours, and the other one.
+        column: of `evaluate.score`, or "seconds": of training, an epoch.
+        epochs: those that the paper gives the two, in the order better, worse; () for equal ones.
+        times: for "seconds", how many times faster the claim says.
+    """
+
+    sentence: str
+    better: str
+    worse: str
+    column: str
+    epochs: tuple = ()
+    times: float = 1.0
+
+
+def of_paper(paper):
+    """The `Claim`s of a paper in `papers.toml`."""
+    return [Claim(**row | {"epochs": tuple(row.get("epochs", ()))}) for row in published(paper).get("claims", ())]
+
+
+@dataclass
+class Judgement:
+    """What a run says of a claim: the mean `difference`, above 0 where the claim holds, with its interval, and a `verdict`.
+
+    `epochs` are those scored of the two systems; `unit` says what the difference is in.
+    """
+
+    sentence: str
+    verdict: str
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    epochs: list = field(default_factory=list)
+    unit: str = ""
+    digits: int = 3
+    per_seed: list = field(default_factory=list)
+
+    def plain(self):
+        """As `metrics.json` holds it."""
+        found = {"verdict": self.verdict, "epochs": self.epochs, "unit": self.unit}
+        if self.difference is not None:
+            found |= {"difference": self.difference, "low": self.low, "high": self.high}
+        return found | ({"per_seed": self.per_seed} if self.per_seed else {})
+
+
+def comparable(epochs, paper=()):
+    """Whether two systems may be compared at these two epochs: equal ones, or those of the `paper`."""
+    return epochs[0] == epochs[1] or [*map(str, epochs)] == [*map(str, paper)]
+
+
+def judge(claim, advantages, epochs, training=True):
+    """Judge a claim.
+
+    Args:
+        claim: `Claim`.
+        advantages: per seed, one number an image (above 0 where the claim holds), or one number.
+        epochs: (better's, worse's) epoch that was scored.
+        training: whether it is about a way of training, which needs three seeds; else about one network, such as ways to decode
+            its output.
+
+    Returns:
+        `Judgement`. The interval is over seeds where there are several, else over images.
+    """
+    means = [float(np.mean(values)) for values in advantages]
+    if len(means) > 1:
+        mean, low, high = seed_interval(means)
+    else:
+        mean, low, high = interval(np.atleast_1d(advantages[0]))
+    said = verdict(means) if training else image_verdict(advantages[0])
+    if not comparable(epochs, claim.epochs):
+        said = NOT_COMPARABLE
+    quantity = QUANTITIES.get(claim.column)
+    unit, digits = (quantity.heading, quantity.digits) if quantity else ("", 1)
+    return Judgement(claim.sentence, said, mean, low, high, list(epochs), unit, digits, means if len(means) > 1 else [])
+
+
+def judge_all(paper, scores, histories=None):
+    """What a run says of all claims of a paper that name systems which it has.
+
+    Args:
+        paper: key of the paper.
+        scores: `Scores` of the run.
+        histories: {system: rows of its history}, for claims about time.
+
+    Returns:
+        List of `Judgement`; a claim whose systems were not run is "not run".
+    """
+    return [_judgement(claim, scores, histories or {}) for claim in of_paper(paper)]
+
+
+def _judgement(claim, scores, histories):
+    pair = claim.better, claim.worse
+    if claim.column == "seconds":
+        if not all(histories.get(system) for system in pair):
+            return Judgement(claim.sentence, "not run")
+        fast, slow = (np.median([row["seconds"] for row in histories[system]]) for system in pair)
+        equal = (1, 1)  # seconds an epoch: however many there were
+        return judge(claim, [slow / fast - claim.times], equal)
+    if not all(system in scores.tables for system in pair):
+        return Judgement(claim.sentence, "not run")
+    epochs = [scores.epochs[system] for system in pair]
+    if "0" in epochs:  # a public network's, or a constant's, are its own
+        epochs = [max(epochs)] * 2
+    return judge(claim, [scores.advantage(*pair, claim.column)], epochs)
+
+
+def plain(judgements):
+    """{sentence: what was found}, as `metrics.json` holds them under "claims"."""
+    return {found.sentence: found.plain() for found in judgements}
+
+
+def table(judgements, decides=True):
+    """The claims as a table of text.
+
+    Args:
+        judgements: list of `Judgement`.
+        decides: False for a quick run, which shows differences and no verdicts.
+    """
+    import pandas as pd
+
+    lines = []
+    for found in judgements:
+        line = {"claim": found.sentence, "epochs": " and ".join(map(str, found.epochs)) or "–"}
+        line["difference, above 0 if so"] = "–"
+        if found.difference is not None:
+            mean, low, high = (number(value, found.digits) for value in (found.difference, found.low, found.high))
+            between = f" [{low}, {high}]" if low != high else ""
+            line["difference, above 0 if so"] = mean + between
+        line["in"] = found.unit.rstrip(" ↑↓") or "–"
+        if decides or found.verdict == "not run":
+            line["verdict"] = found.verdict
+        lines.append(line)
+    return pd.DataFrame(lines).fillna("–").set_index("claim")
+
+
+def over_seeds(merged):
+    """The verdicts of claims whose differences are merged over the seeds of several runs.
+
+    Args:
+        merged: {sentence: {"difference": {"per_seed": [...]}, "verdict": …, …}}, as `reproduction.series` merges them.
+
+    Returns:
+        The same with the verdict of all seeds; a claim that was not comparable stays so.
+    """
+    result = {}
+    for sentence, found in merged.items():
+        difference = found.get("difference")
+        if isinstance(difference, dict) and found.get("verdict") != NOT_COMPARABLE:
+            found = found | {"verdict": verdict(difference["per_seed"])}
+        result[sentence] = found
+    return result

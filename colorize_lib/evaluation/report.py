@@ -1,0 +1,119 @@
+"""What a run comes to: the dictionary that `metrics.json` holds, the same from a notebook and from `rescore`; and the pictures
+that every run shows, the bundled photographs colorized.
+"""
+
+import numpy as np
+
+from colorize_lib import color
+from colorize_lib.evaluation import claims, plots
+from colorize_lib.evaluation.scores import best_row, histories, number, without_empty_columns
+
+VALIDATION = "val_"
+
+
+def metrics(paper, folder, scores, *, label, training_images, decides=True):
+    """All that `metrics.json` says of a run in `folder`, from its scores and histories.
+
+    Args:
+        paper: key of the paper, whose claims are judged.
+        folder: the run folder.
+        scores: `Scores` on the test images.
+        label: "paper", "budgeted" or "quick (budgeted)".
+        training_images: how many there were.
+        decides: whether claims get a verdict; quick runs decide nothing.
+
+    Returns:
+        Dictionary: `scores.metrics()`; `epochs` trained and `minutes` of each system; for each validation column of the
+        histories `validation_COLUMN` at the last epoch, `best_validation_COLUMN` and `best_epoch`; `claims`.
+    """
+    rows = histories(folder)
+    found = {
+        "label": label,
+        **scores.metrics(),
+        "epochs": {name: len(history) for name, history in rows.items()},
+        "minutes": {name: sum(row["seconds"] for row in history) / 60 for name, history in rows.items()},
+        "best_epoch": {name: int(best_row(history)["epoch"]) for name, history in rows.items()},
+        "training_images": training_images,
+    }
+    for name, history in rows.items():
+        for column in history[-1]:
+            if column.startswith(VALIDATION):
+                key = f"validation_{column.removeprefix(VALIDATION)}"
+                found.setdefault(key, {})[name] = history[-1][column]
+                found.setdefault(f"best_{key}", {})[name] = best_row(history, column)[column]
+    if decides:
+        found["claims"] = claims.plain(claims.judge_all(paper, scores, rows))
+    return found
+
+
+def validation_table(published, histories, column, digits=2, minutes=True):
+    """The paper's validation numbers next to ours at the last epoch, which the papers print, and at the best one.
+
+    Args:
+        published: {system: {column: number, "minutes": number}}.
+        histories: {system: history}.
+        column: of the history, without "val_".
+        minutes: also the minutes of training.
+
+    Returns:
+        pandas DataFrame of text; systems without a history are "not run".
+    """
+    import pandas as pd
+
+    lines = {}
+    for system, paper in published.items():
+        line = {"paper": number(paper.get(column), digits)}
+        history = histories.get(system)
+        if history:
+            value, best = history[-1][f"val_{column}"], best_row(history, f"val_{column}")
+            line |= {"here, last epoch": number(value, digits), "epoch": f"{history[-1]['epoch']:.0f}"}
+            line |= {"here, best epoch": number(best[f"val_{column}"], digits), "which": f"{best['epoch']:.0f}"}
+        else:
+            line["here, last epoch"] = "not run"
+        if minutes:
+            line["minutes: paper"] = number(paper.get("minutes"), 0)
+            line["minutes: here"] = number(sum(row["seconds"] for row in history) / 60, 1) if history else "–"
+        lines[system] = line
+    return without_empty_columns(pd.DataFrame.from_dict(lines, orient="index").fillna("–"))
+
+
+def photographs(systems, photos, count=5):
+    """Photographs that no network was trained on, colorized at their own resolution.
+
+    Args:
+        systems: {name: object with `colorize`}.
+        photos: `Split` of whole photographs.
+        count: how many, spread over the split.
+
+    Returns:
+        `plots.Pictures` with a column a system, and {name: mean colourfulness}.
+    """
+    chosen = photos.images[np.linspace(0, len(photos) - 1, min(count, len(photos))).astype(int)]
+    columns = {"input": [_gray(photo) for photo in chosen]}
+    columns |= {name: [system.colorize(photo) for photo in chosen] for name, system in systems.items()}
+    columns["original"] = list(chosen)
+    colorfulness = {
+        name: float(np.mean(color.metrics.colorfulness(np.stack(images) / 255))) for name, images in columns.items()
+    }
+    return plots.image_grid(columns), colorfulness
+
+
+def side_by_side(systems, split, rows):
+    """The same images colorized by several systems: `plots.Pictures` with the input first and the original last.
+
+    Args:
+        systems: {name: object with `predict_color`}.
+        split: `Split`.
+        rows: of the split, in the order to show.
+    """
+    originals = split.images[np.asarray(rows)]
+    columns = {"input": [_gray(image) for image in originals]}
+    columns |= {name: np.asarray(system.predict_color(originals)[1]) for name, system in systems.items()}
+    return plots.image_grid(columns | {"original": originals})
+
+
+def _gray(image):
+    """The image without its colour, as the networks see it: its L alone, as RGB."""
+    lab = np.array(color.rgb_to_lab(image[None]))
+    lab[..., 1:] = 0
+    return np.asarray(color.to_uint8(color.lab_to_rgb(lab)))[0]

@@ -1,0 +1,115 @@
+"""Score again what a run folder or a folder of `results/` holds: `python -m colorize_lib rescore results/polychromify`.
+
+The networks are those whose folders have weights and `network.json`. What has no weights there, but scores, is summed up from its
+scores. The numbers, the table and the pictures are those that the paper's notebook makes of the same weights.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from colorize_lib import files
+from colorize_lib.errors import InputError
+from colorize_lib.evaluation import evaluate, report
+from colorize_lib.evaluation.claims import judge_all, table
+from colorize_lib.evaluation.scores import FILE, Scores, score_run, write_table
+from colorize_lib.papers import published
+from colorize_lib.training import runs
+from colorize_lib.training.colorizer import Colorizer, ensemble
+
+# The tables that papers print of the test images: their part of `papers.toml`.
+_PUBLISHED = {"polychromify": "table2"}
+_COLUMNS = ("psnr_rgb", "ssim")
+# A system of two networks, one a channel.
+_JOINED = {"polychromify": ("polychromify_ab", "polychromify_a", "polychromify_b")}
+
+
+def options(folder):
+    """What the run in `folder` was given: (name of the dataset, its options for `data_prep.load`, its manifest).
+
+    Raises InputError if there is no run.
+    """
+    manifest = runs.read_manifest(Path(folder) / "manifest.json")
+    parameters = manifest["parameters"]
+    names = [name for name in manifest["datasets"] if name == parameters.get("dataset")] or list(manifest["datasets"])
+    return names[0], {"size": parameters.get("size")}, manifest
+
+
+def rescore(folder, dataset, build, photos=None, public=None, keep="last"):
+    """Score the networks of a run again, and write its `metrics.json`, `paper_vs_here.csv`, scores, pictures and manifest.
+
+    Args:
+        folder: run folder, or folder of `results/`.
+        dataset: the `Dataset` that it was trained on.
+        build: function of a system's folder → its `Colorizer`, without weights.
+        photos: `Split` of photographs to colorize, or None.
+        public: {name: `Colorizer`} of public networks to score as the paper does.
+        keep: "last" or "best", the epoch that the tables show.
+
+    Returns:
+        `Scores`, and the table of the paper's numbers next to ours.
+
+    Raises:
+        InputError: no run, other data than it was trained on, or nothing to score.
+    """
+    folder = Path(folder)
+    _, _, manifest = options(folder)
+    _check_data(manifest, dataset)
+    paper, parameters = manifest["notebook"].replace("_", "-"), manifest["parameters"]
+    systems, parts = _systems(folder, paper, build)
+    train = dataset["train"].limit(parameters.get("train_limit"), parameters["seed"])
+    test = dataset["test"].limit(parameters.get("test_limit"), parameters["seed"])
+    if systems:
+        score_run(evaluate.constants(train) | systems, test, folder, keep, parts)
+        score_run(public or {}, evaluate.truncated(test) if public else test, folder, keep)
+    elif not list(folder.glob(f"*/{FILE}")):
+        raise InputError(f"{folder} has neither weights nor scores: run `{manifest['command']}` again.")
+    scores = Scores.read(folder, keep)
+    pictures = {name: system for name, system in systems.items() if name in scores.tables}
+    if photos is not None and pictures:
+        place = folder / "figures" if (folder / "figures").is_dir() else folder
+        with files.atomic(place / "photos.jpg") as path:
+            report.photographs(pictures, photos)[0].savefig(path)
+    return scores, _write(folder, paper, manifest, scores, len(train))
+
+
+def _check_data(manifest, dataset):
+    fingerprints = {found["fingerprint"] for found in manifest["datasets"].values()}
+    if dataset.fingerprint not in fingerprints:
+        raise InputError(
+            f"The run was trained on other data than the {dataset.manifest['name']} prepared here (fingerprint "
+            f"{dataset.fingerprint[:12]}): prepare it with the same options."
+        )
+
+
+def _systems(folder, paper, build):
+    """{name: `Colorizer`} of all networks with weights in the folder, and the parts of those that are joined."""
+    described = [path.parent for path in sorted(folder.glob("*/network.json"))]
+    found = {place.name: build(place) for place in described if list(place.glob("*.weights.h5"))}
+    joined, *halves = _JOINED.get(paper, ("",))
+    parts = {}
+    if halves and set(halves) <= set(found):
+        parts[joined] = {name: found[name].network for name in halves}
+        found[joined] = Colorizer(ensemble(joined, *parts[joined].values()), paper)
+    return {name: system for name, system in found.items() if name not in halves}, parts
+
+
+def _write(folder, paper, manifest, scores, training_images):
+    quick = manifest["parameters"]["profile"] == "quick"
+    found = report.metrics(
+        paper, folder, scores, label=manifest["label"], training_images=training_images, decides=not quick
+    )
+    rows = published(paper, _PUBLISHED[paper]) if paper in _PUBLISHED else {}
+    compared = scores.paper_vs_here({**rows, **{name: {} for name in scores.tables if name not in rows}}, _COLUMNS)
+    write_table(compared, folder / "paper_vs_here.csv")
+    files.write_json(folder / "metrics.json", {"format": runs.FORMAT, **found})
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    scored = {"commit": runs.git_commit(), "versions": runs.versions(), "at": now, "keep": scores.keep}
+    files.write_json(folder / "manifest.json", manifest | {"finished": manifest["finished"] or now, "scored": scored})
+    return compared
+
+
+def claims_table(folder, keep="last"):
+    """The claims of the paper of a scored run, with verdicts, as a table of text."""
+    _, _, manifest = options(folder)
+    paper = manifest["notebook"].replace("_", "-")
+    return table(judge_all(paper, Scores.read(folder, keep), report.histories(folder)))

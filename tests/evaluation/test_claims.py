@@ -1,0 +1,95 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from colorize_lib.evaluation import claims
+from colorize_lib.evaluation.claims import Claim
+from colorize_lib.evaluation.scores import Scores
+
+CLAIM = Claim("Dropout helps", "v6", "v4", "psnr_ab")
+
+
+def run(epochs, advantage=0.3):
+    """Scores of two systems on ten images, of which one is gray: v6 is better by `advantage`, on the gray one far worse."""
+    base = pd.DataFrame({"psnr_ab": np.linspace(15, 25, 10), "gray": [True] + [False] * 9})
+    better = base.assign(psnr_ab=base["psnr_ab"] + advantage + np.linspace(-0.01, 0.01, 10))
+    better.loc[0, "psnr_ab"] = -100
+    return Scores({"v6": {"last": (epochs[0], better)}, "v4": {"last": (epochs[1], base)}})
+
+
+def judged(found, claim=CLAIM, **options):
+    epochs = [found.epochs[claim.better], found.epochs[claim.worse]]
+    return claims.judge(claim, [found.advantage(claim.better, claim.worse, claim.column)], epochs, **options)
+
+
+def test_differences_are_paired_and_on_coloured_images():
+    said = judged(run(("25", "25")))
+    assert said.difference == pytest.approx(0.3, abs=0.01)
+    assert said.low <= said.difference <= said.high
+    assert said.high - said.low < 0.05  # the images differ by 10 dB
+
+
+def test_a_claim_at_unequal_epochs_is_not_comparable():
+    assert judged(run(("1", "2"))).verdict == "not comparable"
+    assert judged(run(("2", "2"))).verdict == "one run"
+
+
+def test_unequal_epochs_of_the_paper_are_comparable():
+    of_paper = Claim("One network a channel scores higher", "v6", "v4", "psnr_ab", epochs=(30, 25))
+    assert judged(run(("30", "25")), of_paper).verdict == "one run"
+    assert judged(run(("25", "30")), of_paper).verdict == "not comparable"
+    assert judged(run(("3", "2")), of_paper).verdict == "not comparable"
+    assert judged(run(("3", "3")), of_paper).verdict == "one run"
+
+
+def test_one_run_never_decides_about_a_training_method_three_seeds_do():
+    assert judged(run(("25", "25"))).verdict == "one run"
+    advantages = [np.full(9, value) for value in (0.3, 0.31, 0.29)]
+    assert claims.judge(CLAIM, advantages, ("25", "25")).verdict == "for"
+    assert claims.judge(CLAIM, [-values for values in advantages], ("25", "25")).verdict == "against"
+    assert claims.judge(CLAIM, advantages, ("25", "24")).verdict == "not comparable"
+
+
+def test_a_claim_about_one_network_is_decided_over_images():
+    assert judged(run(("25", "25")), training=False).verdict == "for"
+    assert judged(run(("25", "25"), -0.3), training=False).verdict == "against"
+
+
+def test_lower_is_better_for_an_error():
+    errors = {"a": 9.0, "b": 10.0}
+    tables = {name: pd.DataFrame({"delta_e2000": [error] * 3, "gray": False}) for name, error in errors.items()}
+    found = Scores({name: {"last": ("5", table)} for name, table in tables.items()})
+    assert found.advantage("a", "b", "delta_e2000").tolist() == [1, 1, 1]
+
+
+def test_speed_is_judged_an_epoch_however_many_there_were():
+    histories = {
+        "polychromify_v3": [{"epoch": 1, "seconds": 10.0}],
+        "polychromify_v1": [{"epoch": 1, "seconds": 95.0}, {"epoch": 2, "seconds": 97.0}],
+    }
+    found = {said.sentence: said for said in claims.judge_all("polychromify", Scores({}), histories)}
+    said = next(said for sentence, said in found.items() if "7.8 times" in sentence)
+    assert said.difference == pytest.approx(9.6 - 7.8)
+    assert said.verdict == "one run"
+
+
+def test_claims_about_systems_that_were_not_run_say_so():
+    found = claims.judge_all("polychromify", Scores({}))
+    assert {said.verdict for said in found} == {"not run"}
+    assert (claims.table(found)["verdict"] == "not run").all()
+
+
+def test_a_quick_run_shows_differences_and_no_verdicts():
+    said = [judged(run(("2", "2")))]
+    assert "verdict" not in claims.table(said, decides=False)
+    assert claims.table(said).loc["Dropout helps"].tolist()[-1] == "one run"
+
+
+def test_seeds_of_several_runs_are_judged_together():
+    merged = {
+        "helps": {"verdict": "one run", "difference": {"per_seed": [0.3, 0.31, 0.29]}},
+        "hurts": {"verdict": "not comparable", "difference": {"per_seed": [0.3, 0.31, 0.29]}},
+    }
+    found = claims.over_seeds(merged)
+    assert found["helps"]["verdict"] == "for"
+    assert found["hurts"]["verdict"] == "not comparable"

@@ -1,0 +1,56 @@
+import json
+
+import pytest
+
+from colorize_lib.evaluation import recorded, scores
+from tests.evaluation.test_scores import table, write_history
+
+
+@pytest.fixture
+def folder(tmp_path):
+    place = tmp_path / "polychromify"
+    write_history(place, "cnn", [0.5, 0.1, 0.9])
+    manifest = {
+        "notebook": "polychromify",
+        "git_commit": "0123456789",
+        "hardware": {"processor": "a processor"},
+        "datasets": {"tiny-imagenet": {"name": "tiny-imagenet"}},
+    }
+    metrics = {
+        "label": "budgeted",
+        "training_images": 100_000,
+        "test_images": 20,
+        "epochs": {"cnn": 3},
+        "systems": {"cnn": {"psnr_rgb": {"mean": 24.5}}},
+    }
+    (place / "manifest.json").write_text(json.dumps(manifest))
+    (place / "metrics.json").write_text(json.dumps(metrics))
+    return place
+
+
+def test_an_older_run_says_that_its_means_are_over_all_images(folder):
+    found = recorded.find("polychromify", folder.parent)
+    assert "100,000 training and 20 test images, a processor, commit 0123456)" in found.sentence()
+    assert found.table(["psnr_rgb"]).columns.tolist() == ["epochs trained", "PSNR, dB ↑ (all images)"]
+    assert found.claims() is None
+    assert [row["epoch"] for row in found.histories["cnn"]] == [1, 2, 3]
+
+
+def test_a_run_with_scores_shows_coloured_images(folder):
+    scores.write(folder, "cnn", {"last": ("3", table(20))})
+    found = recorded.find("polychromify", folder.parent)
+    assert found.table(["psnr_rgb"]).loc["cnn"].tolist() == ["3", "20.00", "20.00", "27.97"]
+    assert set(found.claims()["verdict"]) == {"not run"}
+
+
+def test_without_the_repository_there_is_no_recorded_run(tmp_path):
+    assert recorded.find("polychromify", tmp_path) is None
+
+
+@pytest.mark.parametrize("paper", ["autoencoders", "polychromify", "unet", "resnet-mrf", "vacgan"])
+def test_the_recorded_runs_of_the_repository_are_read(paper):
+    found = recorded.find(paper)
+    assert found.paper == paper
+    assert len(found.table())
+    assert found.histories
+    assert found.pictures().image.width > 300

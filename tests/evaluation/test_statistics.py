@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from colorize_lib.evaluation import statistics
+
+
+def test_interval_covers_the_mean_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    hits = 0
+    for _ in range(100):
+        _, low, high = statistics.interval(random.normal(3, 1, 200), resamples=400)
+        hits += low <= 3 <= high
+    assert 85 <= hits <= 100
+    assert statistics.interval([2.0, 2.0]) == (2.0, 2.0, 2.0)
+
+
+def test_intervals_over_seeds_are_student_s():
+    mean, low, high = statistics.seed_interval([1.0, 2.0, 3.0])
+    assert mean == pytest.approx(2.0)
+    assert (low, high) == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-3)
+    assert np.isnan(statistics.seed_interval([1.0])[1:]).all()
+
+
+@pytest.mark.parametrize(
+    ("advantages", "said"),
+    [
+        ([1.0, 1.1, 0.9], "for"),
+        ([-1.0, -1.1, -0.9], "against"),
+        ([1.0, 2.0, 3.0], "undecided"),
+        ([1.0, 1.1], "2 runs"),
+        ([1.0], "one run"),
+    ],
+)
+def test_verdict_needs_three_seeds(advantages, said):
+    assert statistics.verdict(advantages) == said
+
+
+@pytest.mark.parametrize(("shift", "said"), [(0.5, "for"), (-0.5, "against"), (0.0, "undecided")])
+def test_verdict_over_images(shift, said):
+    advantages = np.random.default_rng(0).normal(0, 1, 300)
+    assert statistics.image_verdict(advantages - advantages.mean() + shift) == said
