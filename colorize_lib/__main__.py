@@ -111,8 +111,6 @@ def _results(arguments):
 
 
 def _rescore(arguments):
-    from functools import partial
-
     from colorize_lib.apps import public_weights, trained
     from colorize_lib.reproduction import rescore
     from colorize_lib.training.colorizer import Colorizer
@@ -126,7 +124,7 @@ def _rescore(arguments):
     scores, table = rescore.rescore(
         arguments.run,
         load(name, **options),
-        partial(trained.load_trained, weights=None),
+        trained.build_trained,
         photos=load("photos", size=256)["test"],
         public=public,
         keep=arguments.keep,

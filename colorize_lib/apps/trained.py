@@ -79,15 +79,29 @@ def _public(name, size=_PUBLIC_SIZE, **options):
     return Colorizer(public_weights.pretrained(name, size=size, **options), "zhang")
 
 
-def load_trained(folder, weights="best"):
-    """The `Colorizer` of one system of a run, by default with the weights of its best epoch.
+def load_trained(folder):
+    """The `Colorizer` of one system of a run, with the weights of its best epoch.
 
     Args:
-        folder: the system's folder in a run folder, with `network.json` and its weights.
-        weights: "best" or "last", the epoch; None: the network as it is built.
+        folder: the system's folder in a run folder, with `network.json` and `best.weights.h5`.
 
     Raises:
         InputError: no such folder, or it holds no network that colorizes by itself.
+    """
+    colorizer = build_trained(folder)
+    network = colorizer.network
+    if network.input_shape[-1] != 1 or network.output_shape[-1] != colorizer.convention.channels:
+        raise InputError(
+            f"The network {network.name!r} in {folder} does not colorize by itself: choose another system."
+        )
+    load_weights(network, Path(folder) / f"best{_SUFFIX}")
+    return colorizer
+
+
+def build_trained(folder):
+    """The `Colorizer` that `network.json` in a system's folder describes, without weights; also one of a single channel.
+
+    Raises InputError if there is no such file, or it describes no network.
     """
     folder = Path(folder)
     description = _description(folder)
@@ -95,19 +109,11 @@ def load_trained(folder, weights="best"):
         options = {name: description[name] for name in ("convention", "channels")} | description["options"]
         if not (8 <= (options.get("size") or 8) <= 4096 and 0.01 <= options.get("width", 1) <= 16):
             raise ValueError("it would be too large to build")
-        colorizer = Colorizer.from_name(description["model"], **options)
-        network, channels = colorizer.network, colorizer.convention.channels
+        return Colorizer.from_name(description["model"], **options)
     except InputError:
         raise
     except Exception as error:  # what a run has not written can fail in any builder
         raise InputError(f"{folder / 'network.json'} describes no network: run what wrote it again.") from error
-    if network.input_shape[-1] != 1 or network.output_shape[-1] != channels:
-        raise InputError(
-            f"The network {network.name!r} in {folder} does not colorize by itself: choose another system."
-        )
-    if weights:
-        load_weights(colorizer.network, folder / f"{weights}{_SUFFIX}")
-    return colorizer
 
 
 def _description(folder):

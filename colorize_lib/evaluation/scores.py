@@ -11,6 +11,7 @@ network. The mean over all images, which the papers print, stands next to it.
 """
 
 import csv
+import gzip
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,11 +72,10 @@ def write(folder, system, found):
     rows = pd.concat(table.assign(weights=which, epoch=epoch) for which, (epoch, table) in found.items())
     rows["gray"] = rows["gray"].astype(int)
     first = ["weights", "epoch", "gray"]
+    rows = rows[[*first, *(name for name in rows if name not in first)]]
+    text = rows.to_csv(index=False, float_format="%.5g")  # five digits say more than any table shows
     with files.atomic(Path(folder) / folder_name(system) / FILE) as path:
-        # Five digits say more than any table shows; without a time stamp, equal scores are equal files.
-        compression = {"method": "gzip", "mtime": 0}
-        rows = rows[[*first, *(name for name in rows if name not in first)]]
-        rows.to_csv(path, index=False, float_format="%.5g", compression=compression)
+        path.write_bytes(gzip.compress(text.encode(), mtime=0))  # without a time stamp, equal scores are equal files
 
 
 def read(folder, system):

@@ -108,6 +108,26 @@ def _write(folder, paper, manifest, scores, training_images):
     return compared
 
 
+def halve_weights(source, target):
+    """Write a `.weights.h5` with float16 in place of float32, half the size, as `results/` bundles small networks.
+
+    Keras reads it like any other: the variables are float32 again, with 11 bits that mean something.
+    """
+    import h5py
+
+    with files.atomic(target) as path, h5py.File(source, "r") as old, h5py.File(path, "w") as new:
+
+        def copy(name, item):
+            place = new.require_group(name) if isinstance(item, h5py.Group) else None
+            if place is None:
+                values = item[()]
+                place = new.create_dataset(name, data=values.astype("float16") if item.dtype == "float32" else values)
+            place.attrs.update(item.attrs)
+
+        new.attrs.update(old.attrs)
+        old.visititems(copy)
+
+
 def claims_table(folder, keep="last"):
     """The claims of the paper of a scored run, with verdicts, as a table of text."""
     _, _, manifest = options(folder)

@@ -147,7 +147,12 @@ def aggregate(places, folder, seeds):
     """
     manifests = [files.read_json(place / "manifest.json", "manifest") for place in places]
     metrics = [files.read_json(place / "metrics.json", "metrics") for place in places]
-    files.write_json(folder / "metrics.json", merged(metrics) | {"seeds": list(seeds)})
+    together = merged(metrics) | {"seeds": list(seeds)}
+    if "claims" in together:
+        from colorize_lib.evaluation import claims
+
+        together["claims"] = claims.over_seeds(together["claims"])
+    files.write_json(folder / "metrics.json", together)
     if all((place / "paper_vs_here.csv").exists() for place in places):
         _aggregate_table([place / "paper_vs_here.csv" for place in places], folder / "paper_vs_here.csv")
     for path in sorted(places[0].glob("*/history.csv")):
