@@ -62,6 +62,7 @@ lab: setup  ## open JupyterLab on the notebooks, with runs/ and results/ in reac
 
 results: setup  ## write the generated documents; RUNS="runs/PAPER/KEY …" collects finished runs first
 	@$(PY) -m colorize_lib results $(RUNS)
+	@$(PY) -m benchmarks table > /dev/null
 
 collect: setup  ## the same, but RUNS="runs/PAPER/KEY …" is required
 	@$(PY) -m colorize_lib results $(or $(RUNS),$(error RUNS= names the run folders to collect))

@@ -147,7 +147,7 @@ def _ratio(found):
     return "–" if found["ratio"] is None else f"{found['ratio']:.2f}"
 
 
-# README's table. Rows KIND/NETWORK of one kind are one line, with a column for each network.
+# The tables of benchmarks/README.md. Rows KIND/NETWORK of one kind are one line, with a column for each network.
 
 BEGIN = "<!-- speed: made by `make bench` -->"
 END = "<!-- end of speed -->"
@@ -163,7 +163,7 @@ _KINDS = {
 
 
 def markdown(content):
-    """What stands between README's two comments."""
+    """What is between the two comments of benchmarks/README.md."""
     lines = [BEGIN, ""]
     for name, machine in content["machines"].items():
         rows = dict(machine["rows"])
@@ -201,8 +201,8 @@ def _cell(found):
     return f"**{ratio}**{goal}" if found["met"] is False else f"{ratio}{goal}"
 
 
-def write_readme(content, path=PATH.parent.parent / "README.md"):
-    """Write the table into README. Raises InputError if README has lost the two comments."""
+def write_readme(content, path=Path(__file__).parent / "README.md"):
+    """Write the tables into benchmarks/README.md. Raises InputError if it has lost the two comments."""
     before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

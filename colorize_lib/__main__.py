@@ -106,7 +106,6 @@ def _results(arguments):
 
     for folder in arguments.run:
         print(f"collected {results.collect(folder)}")
-    results.write_readme()
     gallery.write()
 
 
@@ -210,7 +209,7 @@ def _parser():
     command.add_argument("--keep", choices=("last", "best"), default="last", help="the epoch to show (default: last)")
     command.set_defaults(call=_rescore)
     command = commands.add_parser(
-        "results", help="collect finished runs into results/, and write README's tables and results/index.html anew"
+        "results", help="collect finished runs into results/, and write the documents that show them"
     )
     command.add_argument("run", nargs="*", help="run folders to collect first")
     command.set_defaults(call=_results)

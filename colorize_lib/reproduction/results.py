@@ -1,119 +1,68 @@
-"""`results/`: small files of real runs, and the tables made from them.
+"""`results/`: the small files of recorded runs, and what they say of a paper.
 
-`results/PAPER/` holds `metrics.json`, `manifest.json`, `paper_vs_here.csv`, `SYSTEM/history.csv` and `photos.png` of the paper's
-best run, the one with the largest budget: a whole paper profile before any other, then epochs times training images. A run that has
-another system, or more of one, stays in `results/PAPER/more/NUMBER/`, so that every system is shown by its best run.
+`results/PAPER/` holds `metrics.json`, `manifest.json`, `paper_vs_here.csv`, `SYSTEM/history.csv`, `SYSTEM/scores.csv.gz`, the
+pictures, and the executed notebook of the paper's best run. The best run is the one with the largest budget: a whole paper profile
+comes before all others, then epochs times training images count. A run that has another system, or more of one, stays in
+`results/PAPER/more/NUMBER/`, so that every system is shown by its best run.
 
-README's tables stand between two comments and are never typed; neither is `results/index.html` (`gallery`). `python -m
-colorize_lib results` writes both, a test compares. `results/explanations.toml` says for each system whose number lies outside the
-interval why it does: `[PAPER]`, then `system = "sentence"`.
+`section(paper)` is what there is to show of a paper; `gallery` makes `results/README.md` and `results/index.html` from it.
+`results/explanations.toml` says in words what the numbers of a run mean.
 """
 
+import csv
 import math
+import re
 import shutil
 import tempfile
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from colorize_lib import files, papers
+from colorize_lib import papers
 from colorize_lib.errors import InputError, reason
 from colorize_lib.evaluation import statistics
 
 ROOT = Path(__file__).parents[2]
-BEGIN = "<!-- results: made by `make results` -->"
-END = "<!-- end of results -->"
-CLAIMS = "Claims"  # the caption of the table that is in the gallery only
-PAPERS = papers.KEYS
+PICTURES = (".jpg", ".png", ".webp")
+LARGEST = 1_500_000  # bytes of a picture or an executed notebook in results/
 
 
 @dataclass(frozen=True)
-class Column:
-    """A number a system has: its `heading`, its `names` in `metrics.json` (the first one found is taken), the `digits` after
-    the point, its name in `papers.toml`, and whether the two measure the same."""
+class Metric:
+    """A column of a table.
+
+    Attributes:
+        heading: in words, with the unit and an arrow towards the better.
+        digits: after the point; None: as many as there are.
+        sign: 1 if more is better, -1 if less is, 0 if neither.
+        names: where `metrics.json` has it, the first one that is there; () for its own name.
+        published: its name in `papers.toml`, None for its own name.
+        same: whether the paper's number measures the same thing.
+    """
 
     heading: str
-    names: tuple
     digits: int
+    sign: int = 0
+    names: tuple = ()
     published: str | None = None
     same: bool = True
 
 
-@dataclass(frozen=True)
-class Layout:
-    """A table of a paper: what it `shows`, its part of `papers.toml`, its columns, and the systems to expect beside the
-    published ones. `only`: those and no others of the run."""
-
-    shows: str
-    published: str | None
-    columns: tuple
-    systems: tuple = ()
-    only: bool = False
-
-
-_PSNR = Column("PSNR, dB", ("psnr_rgb",), 2)
-_SSIM = Column("SSIM", ("ssim",), 4)
-_DELTA_E = Column("ΔE2000", ("delta_e2000",), 2)
-_COLORFULNESS = Column("colourfulness", ("colorfulness",), 1)
-_SHARE = ("validation_accuracy", "best_validation_larger_channel_accuracy", "larger_channel_accuracy", "accuracy")
-_TABLE1 = tuple(f"polychromify_v{version}" for version in range(1, 7))
-LAYOUTS = {
-    "autoencoders": (
-        Layout(
-            "Section 5",
-            "accuracy",
-            (Column('larger channel right ("accuracy")', _SHARE, 3, "accuracy"), _PSNR, _SSIM, _DELTA_E, _COLORFULNESS),
-            ("resnet50_autoencoder", "pix2pix_unet", "dropout_autoencoder"),
-        ),
-    ),
-    "polychromify": (
-        Layout(
-            "Table 2",
-            "table2",
-            (
-                Column("PSNR, dB", ("psnr_rgb",), 2, "psnr_rgb"),
-                Column("SSIM", ("ssim",), 4, "ssim"),
-                _DELTA_E,
-                _COLORFULNESS,
-            ),
-        ),
-        Layout(
-            "Table 1",
-            "table1",
-            (
-                Column("validation PSNR of ab, dB", ("best_validation_psnr_ab",), 2, "psnr_ab"),
-                Column("minutes of training", ("minutes",), 0, "minutes"),
-            ),
-            only=True,
-        ),
-    ),
-    "unet": (
-        Layout(
-            "Test photographs",
-            None,
-            (_PSNR, _SSIM, _DELTA_E, _COLORFULNESS, Column("error of L", ("mae_lightness",), 1)),
-            ("yosemite_unet",),
-        ),
-    ),
-    "resnet-mrf": (
-        Layout(
-            "Test photographs", None, (_PSNR, _SSIM, _DELTA_E, _COLORFULNESS), ("colornet", "colornet_distribution")
-        ),
-    ),
-    "vacgan": (
-        Layout(
-            "Table 1",
-            "table1",
-            (
-                Column("training MAE", ("train_mae",), 4, "train_mae"),
-                Column("validation MAE", ("validation_mae",), 4, "validation_mae"),
-                Column("test MAE", ("test_mae",), 4, "test_mae"),
-                Column("told from real (paper: people; here: a network)", ("told_apart",), 3, "turing", same=False),
-                _DELTA_E,
-                _COLORFULNESS,
-            ),
-        ),
-    ),
+_ACCURACY = ("validation_accuracy", "best_validation_larger_channel_accuracy", "larger_channel_accuracy", "accuracy")
+METRICS = {
+    "psnr_rgb": Metric("PSNR, dB ↑", 2, 1),
+    "ssim": Metric("SSIM ↑", 4, 1),
+    "delta_e2000": Metric("ΔE2000 ↓", 2, -1),
+    "colorfulness": Metric("colourfulness", 1),
+    "mae_lightness": Metric("error of L ↓", 1, -1),
+    "psnr_ab": Metric("validation PSNR of ab, dB ↑", 2, 1, ("best_validation_psnr_ab",)),
+    "minutes": Metric("minutes of training", 0),
+    "larger_channel": Metric('larger channel right ("accuracy") ↑', 3, 1, _ACCURACY, "accuracy"),
+    "learning_rate": Metric("best learning rate", None),
+    "train_mae": Metric("training MAE ↓", 4, -1),
+    "validation_mae": Metric("validation MAE ↓", 4, -1),
+    "test_mae": Metric("test MAE ↓", 4, -1),
+    "told_apart": Metric("told from real ↓ (paper: by people; here: by a network)", 3, -1, (), "turing", same=False),
 }
 # A system joined from networks that are trained one by one.
 PARTS = {"polychromify_ab": ("polychromify_a", "polychromify_b")}
@@ -121,7 +70,7 @@ PARTS = {"polychromify_ab": ("polychromify_a", "polychromify_b")}
 
 @dataclass
 class RunFolder:
-    """A collected run: its folder and the contents of its two JSON files."""
+    """A recorded run: its folder and the contents of its two JSON files."""
 
     folder: Path
     metrics: dict
@@ -135,8 +84,8 @@ class RunFolder:
         manifest = runs.read_manifest(folder / "manifest.json")
         if not manifest.get("finished") or not (folder / "metrics.json").exists():
             raise InputError(
-                f"The run in {folder} is not finished: run `{manifest['command']} RUN={folder.resolve().name}` again, it goes on "
-                "where it was."
+                f"The run in {folder} is not finished: run `{manifest['command']} RUN={folder.resolve().name}` again, and it "
+                "resumes."
             )
         run = cls(folder, runs.read_manifest(folder / "metrics.json"), manifest)
         try:
@@ -154,10 +103,26 @@ class RunFolder:
     def systems(self):
         return self.metrics.get("systems", {})
 
+    @property
+    def paper(self):
+        return self.manifest["notebook"].replace("_", "-")
+
     def epochs(self, system):
         """Epochs of the system's networks, as far as the run says."""
         known = self.metrics.get("epochs", {})
         return [known[part] for part in PARTS.get(system, (system,)) if part in known]
+
+    def scored(self, system):
+        """The epoch that was scored, as text: the run's own word, else the best by validation, as runs without that word scored."""
+        if "epoch" in self.systems.get(system, {}):
+            epoch = self.systems[system]["epoch"]
+            return "–" if epoch == "0" else epoch
+        found = []
+        for part in PARTS.get(system, (system,)):
+            rows = history(self.folder / part.partition(" (")[0] / "history.csv")
+            if rows and "val_loss" in rows[0]:
+                found.append(f"{min(rows, key=lambda row: row['val_loss'])['epoch']:g}")
+        return " + ".join(found if len(set(found)) > 1 else found[:1]) or "–"
 
     def budget(self, system):
         """How much was spent on a system: (is it the whole paper profile, epochs times training images)."""
@@ -170,6 +135,32 @@ class RunFolder:
 
     def seeds(self):
         return len(self.metrics.get("seeds", ())) or self.manifest.get("parameters", {}).get("seeds") or 1
+
+    def find(self, system, metric):
+        """A system's number: from its summary, or from a dictionary of all systems by the metric's name; None without one."""
+        for name in METRICS[metric].names or (metric,):
+            for value in (self.systems.get(system, {}).get(name), _of_systems(self.metrics.get(name), system)):
+                if _mean(value) is not None:
+                    return value
+        return None
+
+    def all_images(self, system, metric):
+        """As `find`, averaged over all images as the papers do; runs without that average score all images anyway."""
+        return self.metrics.get("all_images", {}).get(system, {}).get(metric) or self.find(system, metric)
+
+    def coloured(self, system, metric):
+        """As `find`, averaged over the images that have colour; None where the run does not say it."""
+        if "all_images" in self.metrics:
+            return self.find(system, metric)
+        return self.metrics.get(f"{metric}_of_coloured_images", {}).get(system)
+
+
+def history(path):
+    """The rows of a `history.csv`, numbers by column, one an epoch; [] without the file."""
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 def collected(paper, root=None):
@@ -191,7 +182,7 @@ def _best(found):
 def collect(folder, target=None):
     """Copy the small files of a finished run to `results/PAPER/`.
 
-    Of equal budgets the new run wins; an earlier run stays as far as one of its systems is still the best.
+    Of equal budgets the new run wins; an earlier run stays as long as one of its systems is still the best.
 
     Returns:
         The folder of the paper in `results/`.
@@ -203,14 +194,12 @@ def collect(folder, target=None):
     new = RunFolder.read(folder)
     if new.manifest.get("parameters", {}).get("profile") == "quick":
         raise InputError(
-            f"The run in {folder} is of the quick profile, whose numbers say that everything works, no more: "
-            "results/ takes runs of PROFILE=paper."
+            f"The run in {folder} is of the quick profile, whose numbers only say that everything works: results/ takes runs "
+            "of PROFILE=paper."
         )
-    paper = new.manifest["notebook"].replace("_", "-")
-    target = (Path(target) if target else ROOT / "results") / paper
-    found = sorted(
-        [new, *collected(paper, target.parent)], key=RunFolder.total, reverse=True
-    )  # stable: the new one first
+    target = (Path(target) if target else ROOT / "results") / new.paper
+    others = collected(new.paper, target.parent)
+    found = sorted([new, *others], key=RunFolder.total, reverse=True)  # stable: the new one first
     best = _best(found)
     kept = [run for run in found if run is found[0] or any(shown is run for shown in best.values())]
     if not any(run is new for run in kept):
@@ -221,89 +210,156 @@ def collect(folder, target=None):
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=target.parent) as temporary:
         for number, run in enumerate(kept):
-            _copy(run.folder, Path(temporary) / paper / (f"more/{number}" if number else ""))
+            _copy(run.folder, Path(temporary) / new.paper / (f"more/{number}" if number else ""))
         shutil.rmtree(target, ignore_errors=True)
-        (Path(temporary) / paper).rename(target)
+        (Path(temporary) / new.paper).rename(target)
     return target
 
 
 def _copy(folder, place):
-    """The small files of a run, or of one collected before, to `place`."""
-    names = ["manifest.json", "metrics.json", "paper_vs_here.csv", "photos.png"]
-    chosen = [folder / name for name in names if (folder / name).exists()] + sorted(folder.glob("*/history.csv"))
-    for path in [*chosen, folder / "figures" / "photos.png"]:
-        if path.exists():
-            copy = place / ("photos.png" if path.suffix == ".png" else path.relative_to(folder))
+    """The small files of a run, or of one recorded before, to `place`; pictures become JPEG, and large ones stay behind."""
+    from colorize_lib.reproduction import gallery
+
+    names = ("manifest.json", "metrics.json", "paper_vs_here.csv", "notebook.html", "*/history.csv", "*/scores.csv.gz")
+    for path in (path for name in names for path in sorted(folder.glob(name))):
+        if not path.is_relative_to(folder / "more") and path.name != "notebook.html":
+            copy = place / path.relative_to(folder)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
+    for path in sorted((folder / "figures").glob("*")):
+        if path.suffix in PICTURES:
+            (place / "figures").mkdir(exist_ok=True)
+            gallery.write_picture(path, place / "figures" / f"{path.stem}.jpg", LARGEST)
+    if (folder / "notebook.ipynb").exists():
+        gallery.write_notebook(folder / "notebook.ipynb", place / "notebook.html", LARGEST)
+    elif (folder / "notebook.html").exists():
+        shutil.copyfile(folder / "notebook.html", place / "notebook.html")
 
 
-# What README and the gallery both show.
+# What there is to show of a paper.
 
 
 @dataclass
-class Shown:
-    """A table as text: its `caption`, its `header`, and its `rows`."""
+class Table:
+    """A table as Markdown texts: its `caption`, its `header`, its `rows`, and a `note` below it."""
 
     caption: str
     header: list
     rows: list
+    note: str = ""
 
 
 @dataclass
 class Section:
-    """What is shown of a paper: `title`, `authors`, a sentence on each run, tables, and lines on what differs from the paper."""
+    """What is shown of a paper.
+
+    Attributes:
+        paper: its key.
+        headline: {"claim", "paper", "here", "budget", "verdict"}, the row of the first table.
+        runs: the recorded runs, the best first; `letters` are {id of a run: its letter} if there are several, and `sentences` has
+            one text on each.
+        tables: of numbers.
+        claims: a `Table`, or None.
+        differences, failures: lines on what differs from the paper, and on what went wrong.
+    """
 
     paper: str
-    title: str
-    authors: str
+    headline: dict
+    runs: list
+    letters: dict
     sentences: list
     tables: list
+    claims: Table | None = None
     differences: list = field(default_factory=list)
+    failures: list = field(default_factory=list)
 
 
 def section(paper):
     """The `Section` of a paper, from `results/` and `papers.toml`; without a run, its systems and the word "not run"."""
     found = collected(paper)
     published = papers.published(paper)
-    authors = published["authors"] + (f" {published['year']}" if "year" in published else "")
-    shown = Section(paper, published["title"], authors, [], [])
+    words = _explanations(paper, found)
     letters = {id(run): letter for run, letter in zip(found, "abcdefgh", strict=False)} if len(found) > 1 else {}
-    for run in found:
-        letter = f"Run {letters[id(run)]}: " if letters else ""
-        shown.sentences.append(letter + _sentence(run))
-    if not found:
-        shown.sentences.append("not run on the paper's data yet.")
+    sentences = [(f"**Run {letters[id(run)]}.** " if letters else "") + _sentence(run) for run in found]
+    sentences = sentences or ["Not run on the paper's data yet."]
+    shown = Section(
+        paper, _headline(paper, found, words), found, letters, sentences, [], failures=words.get("failures", [])
+    )
     best = _best(found)
-    explanations = _explanations().get(paper, {})
-    elsewhere = {name for layout in LAYOUTS[paper] if layout.only for name in published.get(layout.published, {})}
-    for layout in LAYOUTS[paper]:
-        rows = {key: _row(value) for key, value in published.get(layout.published, {}).items()}
-        systems = [*rows, *(() if found and not rows else layout.systems)]
-        if not layout.only:
+    elsewhere = {
+        name for layout in published["tables"] if layout.get("only") for name in published[layout["published"]]
+    }
+    for layout in published["tables"]:
+        rows = {key: _row(value) for key, value in published.get(layout.get("published"), {}).items()}
+        systems = [*rows, *(() if found and not rows else layout.get("systems", ()))]
+        if not layout.get("only"):
             systems += [name for name in best if name not in elsewhere]
-        shown.tables.append(_table(layout, list(dict.fromkeys(systems)), rows, best, letters))
+        systems = sorted(dict.fromkeys(systems), key=is_constant)  # stable: constants come last
+        shown.tables.append(_table(layout, systems, rows, best, letters))
         for system in rows:
-            outside = [
-                column.heading.removesuffix(", dB")
-                for column in layout.columns
-                if _is_outside(column, rows, best, system)
-            ]
+            outside = [METRICS[name].heading for name in layout["columns"] if _is_outside(name, rows, best, system)]
             if outside:
-                reason = explanations.get(system, "not explained yet.")
-                shown.differences.append(f"{system}, {' and '.join(outside)}: {reason}")
-    shown.tables += _claims(found)
+                why = words.get("differs", {}).get(system, "not explained yet")
+                outside = " and ".join(heading.rstrip(" ↑↓").removesuffix(", dB") for heading in outside)
+                shown.differences.append(f"{_name(system)}, {outside}: {why}.")
+    shown.claims = _claims(found, words.get("claims", {}))
     return shown
 
 
+def is_constant(system):
+    """Whether a system of this name is a prediction that needs no network."""
+    return system.startswith(("gray", "mean ", "median "))
+
+
 def _row(value):
-    """A published row; `papers.toml` has a bare number where there is but one metric."""
+    """A published row; `papers.toml` has a bare number where there is only one metric."""
     return value if isinstance(value, dict) else {"accuracy": value}
 
 
-def _explanations():
+def _explanations(paper, found):
+    """The words on a paper's best run; none where they are about another run."""
     path = ROOT / "results" / "explanations.toml"
-    return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    words = tomllib.loads(path.read_text(encoding="utf-8")).get(paper, {}) if path.exists() else {}
+    return words if found and words.get("run") == found[0].manifest["finished"] else {}
+
+
+def _headline(paper, found, words):
+    """The row of a paper in the first table, as texts."""
+    published = papers.published(paper)
+    line = {"claim": published["claim"], "paper": "no number", "here": "–", "budget": "–", "verdict": "not run"}
+    place, ours = published["headline"], None
+    if "metric" in place:
+        metric = METRICS[place["metric"]]
+        value = papers.published(paper, *place["paper"])
+        words_of_it, _, unit = metric.heading.rstrip(" ↑↓").partition(", ")
+        line["paper"] = f"{words_of_it} {_text(value, metric.digits)} {unit}".strip()
+    if not found:
+        return line
+    run = found[0]
+    if "metric" in place:
+        ours = run.metrics
+        for key in place["here"]:
+            ours = ours.get(key) if isinstance(ours, dict) else None
+        line["here"] = _number(ours, metric.digits)
+    line["budget"] = _budget(run, place["system"])
+    inside = isinstance(ours, dict) and ours.get("low") is not None and ours["low"] <= value <= ours["high"]
+    default = "not testable at this budget" if run.metrics.get("label") != "paper" else "differs, not explained yet"
+    line["verdict"] = "reproduced within the interval" if inside else words.get("verdict", default)
+    return line
+
+
+def _budget(run, system):
+    """The system's epochs, those of the paper, and the data, in words."""
+    width = run.manifest.get("parameters", {}).get("width")
+    narrow = f" at width {width:g}" if width not in (None, 1) else ""
+    return f"{_epochs(run, system)} epochs{narrow} {_data(run)}"
+
+
+def _data(run):
+    names = dict.fromkeys(found["name"] for found in run.manifest.get("datasets", {}).values())
+    own = papers.published(run.paper, "dataset")
+    shown = " and ".join(papers.DATASETS.get(name, name) for name in names) or "unknown data"
+    return f"on {shown}" + (f" in place of {papers.DATASETS[own]}" if names and own not in names else "")
 
 
 def _sentence(run):
@@ -312,17 +368,11 @@ def _sentence(run):
     device = ", ".join(hardware.get("gpus") or hardware.get("accelerators", ())) or (
         f"{hardware.get('processor', 'unknown processor')}, {hardware.get('cores', '?')} cores"
     )
-    names = dict.fromkeys(found["name"] for found in manifest.get("datasets", {}).values())
-    own = papers.published(manifest["notebook"].replace("_", "-"), "dataset")
-    stand_in = f", in place of {own}" if names and own not in names else ""
-    parts = [f"{metrics.get('label', 'budgeted')} run on {' and '.join(names) or 'unknown data'}{stand_in}"]
+    parts = [f"{'the paper profile' if metrics.get('label') == 'paper' else 'a budgeted run'} {_data(run)}"]
     size, width = (manifest.get("parameters", {}).get(name) for name in ("size", "width"))
-    if size:
-        parts.append(f"{size}×{size} pixels")
-    if width not in (None, 1):
-        parts.append(f"width {width:g}")
-    if metrics.get("training_images"):
-        parts.append(f"{metrics['training_images']:,} training images")
+    parts += [f"{size}×{size} pixels"] if size else []
+    parts += [f"width {width:g}"] if width not in (None, 1) else []
+    parts += [f"{metrics['training_images']:,} training images"] if metrics.get("training_images") else []
     if metrics.get("test_images"):
         gray = metrics.get("gray_test_images")
         colour = f" ({gray} of them without colour)" if gray is not None else ""
@@ -333,23 +383,21 @@ def _sentence(run):
         parts.append(f"{hours:.1f} hours of training" if hours >= 1 else f"{60 * hours:.0f} minutes of training")
     seed, count = manifest.get("parameters", {}).get("seed"), run.seeds()
     parts.append(f"seed {seed}" if count == 1 else f"{count} seeds")
-    if len(metrics.get("seeds", ())) > 1:
-        parts.append("mean ± standard deviation over them")
-    return ", ".join(parts) + ", best epoch chosen on the validation split."
+    parts += ["mean ± standard deviation over them"] if len(metrics.get("seeds", ())) > 1 else []
+    parts.append(f"the {metrics.get('keep', 'best')} epoch is scored")
+    text = ", ".join(parts) + "."
+    text = text[0].upper() + text[1:]
+    if "all_images" not in metrics:
+        text += " It was recorded before scores were kept by image: its numbers are averages over all images"
+        text += ", unless a column says otherwise."
+    if manifest.get("predates"):
+        text += f" It predates {' and '.join(manifest['predates'])}, so its numbers would change if it were repeated."
+    return text
 
 
 def _mean(value):
     """The number of {"mean": …}, or of a table's row {"paper": …, "here": …}, or the value itself."""
-    return value.get("mean", value.get("here")) if isinstance(value, dict) else value
-
-
-def _find(run, system, names):
-    """A system's number in a run: from its summary, or from a dictionary of all systems by the metric's name; None without one."""
-    for name in names:
-        for value in (run.systems.get(system, {}).get(name), _of_systems(run.metrics.get(name), system)):
-            if _mean(value) is not None:
-                return value
-    return None
+    return value.get("mean", value.get("here", value.get("difference"))) if isinstance(value, dict) else value
 
 
 def _of_systems(values, system):
@@ -361,118 +409,128 @@ def _of_systems(values, system):
     return values.get(system)
 
 
+def _text(number, digits):
+    return f"{number:g}" if digits is None else f"{number:.{digits}f}"
+
+
 def _number(value, digits):
-    if value is None:
+    mean = _mean(value)
+    if mean is None or not math.isfinite(mean):
         return "–"
-    if not isinstance(value, dict) or "mean" not in value:
-        return f"{_mean(value):.{digits}f}"
-    if value.get("spread") is not None:
-        return f"{value['mean']:.{digits}f} ± {value['spread']:.{digits}f}"
-    if value.get("low") is None or value.get("high") is None:
-        return f"{value['mean']:.{digits}f}"
-    return f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
+    text = _text(mean, digits)
+    if isinstance(value, dict) and value.get("spread") is not None:
+        return f"{text} ± {value['spread']:.{digits}f}"
+    if isinstance(value, dict) and value.get("low") is not None and value["low"] < value["high"]:
+        return f"{text} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
+    return text
 
 
-def _is_outside(column, published, best, system):
-    """Whether the paper's number lies outside the interval of ours."""
-    paper = published.get(system, {}).get(column.published)
-    ours = _find(best[system], system, column.names) if system in best else None
-    if paper is None or not column.same or not isinstance(ours, dict) or ours.get("low") is None:
+def _is_outside(name, published, best, system):
+    """Whether the paper's number lies outside the interval of ours, both averaged over all images."""
+    metric = METRICS[name]
+    paper = published.get(system, {}).get(metric.published or name)
+    ours = best[system].all_images(system, name) if system in best else None
+    if paper is None or not metric.same or not isinstance(ours, dict) or ours.get("low") is None:
         return False
     return not ours["low"] <= paper <= ours["high"]
 
 
+def _name(system):
+    """A system's name as SYSTEMS= takes it, in code font; a description in words stays as it is."""
+    return f"`{system}`" if re.fullmatch(r"\w+", system) else system
+
+
 def _table(layout, systems, published, best, letters):
-    printed = {name for row in published.values() for name in row}
-    header = ["system", *(["run"] if letters else []), "epochs"]
-    if not any(column.names == ("minutes",) for column in layout.columns):
-        header.append("minutes")
-    timed = "minutes" in header
-    for column in layout.columns:
-        header += [f"{column.heading}: paper", "here"] if column.published in printed else [column.heading]
-    lines = []
-    for system in systems:
-        run = best.get(system)
-        epochs = " + ".join(f"{_mean(value):g}" for value in run.epochs(system)) if run else ""
-        line = [system, *([letters.get(id(run), "–")] if letters else []), epochs or "–"]
-        if timed:
-            line.append(_number(_find(run, system, ("minutes",)) if run else None, 0))
-        missing = "–" if run else "not run"
-        for column in layout.columns:
-            ours = _find(run, system, column.names) if run else None
-            if column.published in printed:
-                paper = published.get(system, {}).get(column.published)
-                line.append("–" if paper is None else f"{paper:g}" if isinstance(paper, int) else str(paper))
-                line.append(_number(ours, column.digits) if run else missing)
-            else:
-                line.append(_number(ours, column.digits))
-        if not run and "not run" not in line:
-            line[-len(layout.columns)] = "not run"
-        lines.append(line)
-    return Shown(layout.shows, header, lines)
+    """A table of a paper: the columns that hold anything, the best of each in bold."""
+    runs = [best.get(system) for system in systems]
+    columns = [("system", [_name(system) for system in systems])]
+    if letters:
+        columns.append(("run", [letters.get(id(run), "–") for run in runs]))
+    columns.append(("epochs", [_epochs(run, system) for run, system in zip(runs, systems, strict=True)]))
+    scored = [run.scored(system) if run else "–" for run, system in zip(runs, systems, strict=True)]
+    columns.append(("epoch scored", scored))
+    for name in ([] if "minutes" in layout["columns"] else ["minutes"]) + layout["columns"]:
+        columns += _columns(name, systems, runs, published)
+    columns = [(heading, cells) for heading, cells in columns if set(cells) != {"–"}]
+    return Table(
+        layout["caption"], [heading for heading, _ in columns], [*map(list, zip(*(c for _, c in columns), strict=True))]
+    )
 
 
-def _claims(found):
-    """A table of verdicts on the paper's claims, where a run has them.
+def _columns(name, systems, runs, published):
+    """The columns of one metric: the paper's, ours averaged as the paper does, and ours over the coloured images."""
+    metric = METRICS[name]
+    short = metric.heading.partition(",")[0].rstrip(" ↑↓")
+    paper = [published.get(system, {}).get(metric.published or name) for system in systems]
+    ours = [run.all_images(system, name) if run else None for run, system in zip(runs, systems, strict=True)]
+    coloured = [run.coloured(system, name) if run else None for run, system in zip(runs, systems, strict=True)]
+    found = []
+    if any(number is not None for number in paper):
+        found.append((f"{metric.heading}: paper", ["–" if n is None else f"{n:.{metric.digits}f}" for n in paper]))
+        found.append((f"{short} here", _bold(ours, metric, systems)))
+    elif all(number is None for number in coloured):
+        found.append((metric.heading, _bold(ours, metric, systems)))
+    if any(number is not None for number in coloured):
+        medians = [{"mean": value.get("median")} if isinstance(value, dict) else None for value in coloured]
+        found.append((f"{metric.heading}, coloured images", _bold(coloured, metric, systems)))
+        found.append((f"median {short}", _bold(medians, metric, systems) if metric.sign else ["–"]))
+    return found
 
-    `claims` is {claim: {"verdict", "per_seed"}}, the interval then being over seeds, or {claim: {"verdict", "difference", "low",
-    "high"}}, over images, or the latter as a list.
+
+def _epochs(run, system):
+    """The epochs of a system, of the paper's if it says how many."""
+    if not run:
+        return "not run"
+    ours = [f"{_mean(value):g}" for value in run.epochs(system)]
+    planned = papers.published(run.paper).get("epochs", {})
+    networks = [part.partition(" (")[0] for part in PARTS.get(system, (system,))]
+    paper = [planned[network] for network in networks if network in planned]
+    if not ours:
+        return "–"
+    return " + ".join(dict.fromkeys(ours)) + (f" of {' + '.join(map(str, dict.fromkeys(paper)))}" if paper else "")
+
+
+def _bold(values, metric, systems):
+    """The numbers as text, the best of the trained systems in bold."""
+    known = [_mean(value) for value, system in zip(values, systems, strict=True) if not is_constant(system)]
+    known = [number for number in known if number is not None]
+    best = max(known, key=lambda number: metric.sign * number) if metric.sign and len(known) > 1 else None
+    texts = []
+    for value, system in zip(values, systems, strict=True):
+        mean, _, rest = _number(value, metric.digits).partition(" ")
+        is_best = best is not None and mean == _number(best, metric.digits) and not is_constant(system)
+        texts.append(f"{f'**{mean}**' if is_best else mean} {rest}".strip())
+    return texts
+
+
+def _claims(found, words):
+    """The verdicts on the paper's claims, from the first run that has any, or None.
+
+    `claims` is {claim: {"verdict", "difference", "low", "high", "epochs", "unit"}}, or {"verdict", "per_seed"}, or, in older runs,
+    a list of difference, low, high, and verdict. `words` turns older runs' claims into sentences: {claim: [sentence, verdict]}.
     """
     for run in found:
         rows = []
         for claim, value in (run.metrics.get("claims") or {}).items():
             if isinstance(value, list) and len(value) == 4:
                 value = dict(zip(("difference", "low", "high", "verdict"), value, strict=True))
-            if not isinstance(value, dict):
-                continue
-            numbers, difference = value.get("per_seed") or [], value.get("difference")
-            bounds = value.get("low"), value.get("high")
-            if len(numbers) > 1 or (numbers and difference is None):
-                difference, *bounds = statistics.seed_interval(numbers)
-            text = "–" if _mean(difference) is None else f"{_mean(difference):.4g}"
-            if None not in bounds and all(map(math.isfinite, map(_mean, bounds))):
-                text += f" [{_mean(bounds[0]):.4g}, {_mean(bounds[1]):.4g}]"
+            numbers = value.get("per_seed") or []
+            if len(numbers) > 1:
+                value |= dict(zip(("difference", "low", "high"), statistics.seed_interval(numbers), strict=True))
+            mean, low, high = (_mean(value.get(name)) for name in ("difference", "low", "high"))
+            text = "–" if mean is None else f"{mean:.3g}"
+            if low is not None and high is not None and low < high and math.isfinite(low + high):
+                text += f" [{low:.3g}, {high:.3g}]"
+            unit = value.get("unit", "").rstrip(" ↑↓")
             verdict = value.get("verdict", "–")
-            rows.append([claim, ", ".join(verdict["per_seed"]) if isinstance(verdict, dict) else str(verdict), text])
+            verdict = ", ".join(map(str, verdict["per_seed"])) if isinstance(verdict, dict) else verdict
+            if "all_images" not in run.metrics and len(numbers) < 3 and verdict in ("for", "against", "undecided"):
+                verdict = f"one run: {verdict}"
+            sentence, *other = words.get(claim, [claim])
+            rows.append(
+                [sentence, other[0] if other else verdict, f"{text} ({unit})" if unit and mean is not None else text]
+            )
         if rows:
-            return [Shown(CLAIMS, ["claim", "verdict", "difference, 95 % interval"], rows)]
-    return []
-
-
-def _cell(text):
-    return str(text).replace("|", "\\|")
-
-
-def _markdown(shown):
-    link = f"[{shown.paper}](results/{shown.paper})" if (ROOT / "results" / shown.paper).exists() else shown.paper
-    lines = [f"**{shown.title}** ({link}): {shown.sentences[0]}", ""]
-    for sentence in shown.sentences[1:]:
-        lines += [sentence, ""]
-    tables = [table for table in shown.tables if table.caption != CLAIMS]
-    for table in tables:
-        header = [f"{table.caption}: {table.header[0]}", *table.header[1:]] if len(tables) > 1 else table.header
-        lines += [f"| {' | '.join(map(_cell, header))} |", f"|{' --- |' * len(header)}"]
-        lines += [f"| {' | '.join(map(_cell, row))} |" for row in table.rows]
-        lines.append("")
-    if shown.differences:
-        lines += ["Where the paper's number lies outside our interval:", ""]
-        lines += [*(f"- {line}" for line in shown.differences), ""]
-    if len(tables) < len(shown.tables):
-        lines += [f"{len(shown.tables[-1].rows)} claims have a verdict in the [gallery](results/index.html).", ""]
-    return lines
-
-
-def table():
-    """The generated part of README, as text."""
-    return "\n".join([BEGIN, "", *(line for paper in PAPERS for line in _markdown(section(paper))), END])
-
-
-def write_readme(path=None):
-    """Write the tables into README. Raises InputError if README has lost the two comments."""
-    path = Path(path or ROOT / "README.md")
-    text = path.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise InputError(f"{path} has no place for the table: it needs the lines {BEGIN} and {END}.")
-    files.write_text(path, before + table() + after)
+            note = "A difference above 0 speaks for the claim; brackets are its 95 % interval, over seeds where there are several."
+            return Table("Claims", ["claim", "verdict", "difference"], rows, note)
+    return None

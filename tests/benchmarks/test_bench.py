@@ -157,9 +157,9 @@ def test_unknown_rows_are_refused():
 
 def test_the_committed_file_and_readme_agree():
     content = report.read()
-    readme = (report.PATH.parent.parent / "README.md").read_text(encoding="utf-8")
+    readme = (report.PATH.parent.parent / "benchmarks" / "README.md").read_text(encoding="utf-8")
     assert report.markdown(content) in readme, (
-        "README's table of speed is out of date: run `python -m benchmarks table`"
+        "the tables of benchmarks/README.md are out of date: run `python -m benchmarks table`"
     )
     for machine in content["machines"].values():
         assert all(row["measured"].get("commit") for row in machine["rows"].values())

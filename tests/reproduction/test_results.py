@@ -1,18 +1,22 @@
+import base64
+import io
 import json
 import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import nbformat
 import pytest
+from PIL import Image
 
-from colorize_lib import __main__
+from colorize_lib import __main__, papers
 from colorize_lib.errors import InputError
 from colorize_lib.reproduction import gallery, results
 
 ROW = {"psnr_rgb": {"mean": 23.0, "low": 22.9, "high": 23.1}, "images": 100}
 
 
-def write_run(folder, systems, *, epochs=3, images=1000, label="budgeted", paper="polychromify", **more):
+def write_run(folder, systems, *, epochs=3, images=1000, label="budgeted", paper="polychromify", colour="red", **more):
     """A finished run of `paper` in `folder`, with these systems."""
     metrics = {"format": 1, "label": label, "systems": systems, "training_images": images, "test_images": 100} | more
     trained = {name: epochs for name in systems if "gray" not in name}
@@ -26,7 +30,7 @@ def write_run(folder, systems, *, epochs=3, images=1000, label="budgeted", paper
         (folder / system / "history.csv").write_text("epoch,loss,val_loss\n1,0.5,0.4\n2,0.25,0.3\n")
         (folder / system / "state.npz").write_text("large")
     (folder / "figures").mkdir()
-    (folder / "figures" / "photos.png").write_bytes(b"picture of " + folder.name.encode())
+    Image.new("RGB", (40, 30), colour).save(folder / "figures" / "photos.png")
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "metrics.json").write_text(json.dumps(metrics))
     return folder
@@ -36,14 +40,54 @@ def places(target):
     return {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
 
 
-def test_readme_agrees_with_results():
-    readme = (results.ROOT / "README.md").read_text(encoding="utf-8")
-    assert results.table() in readme, "README's tables are out of date: run `make results`"
+def colour_of(picture):
+    """The name of the one colour of a picture that `write_run` made."""
+    red, green, blue = Image.open(picture).convert("RGB").getpixel((20, 15))
+    return "red" if red > 200 else "blue" if blue > 200 else "lime" if green > 200 else "?"
 
 
-def test_the_gallery_agrees_with_results():
-    page = (results.ROOT / "results" / "index.html").read_text(encoding="utf-8")
-    assert page == gallery.page(), "results/index.html is out of date: run `make results`"
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A project without results, whose README has a place for the table of papers."""
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    (tmp_path / "README.md").write_text(f"before\n{gallery.BEGIN}\nold\n{gallery.END}\nafter\n")
+    (tmp_path / "results").mkdir()
+    return tmp_path
+
+
+def test_the_committed_documents_are_what_the_generator_makes():
+    root = results.ROOT / "results"
+    assert (root / "README.md").read_text(encoding="utf-8") == gallery.readme(), "run `make results`"
+    assert (root / "index.html").read_text(encoding="utf-8") == gallery.page(), "run `make results`"
+    assert gallery.papers_table() in (results.ROOT / "README.md").read_text(encoding="utf-8"), "run `make results`"
+    for paper in papers.KEYS:
+        for run in results.collected(paper):
+            assert (run.folder / "curves.svg").read_text(encoding="utf-8") == gallery.run_curves(run), (
+                "run `make results`"
+            )
+
+
+def test_readme_is_short():
+    assert (results.ROOT / "README.md").stat().st_size <= 9_000
+
+
+def test_links_lead_somewhere():
+    """In all documents: to files that are there, and to headings that are there."""
+    for name in ("README", "CONTRIBUTING", "SECURITY", "CHANGELOG", *(f"{f}/README" for f in FOLDERS)):
+        path = results.ROOT / f"{name}.md"
+        text = path.read_text(encoding="utf-8")
+        headings = {
+            re.sub("[^a-z0-9-]+", "-", line.lstrip("# ").lower()) for line in text.splitlines() if line[:1] == "#"
+        }
+        found = re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+        for link in found:
+            if link.startswith("#"):
+                assert link[1:] in headings, link
+            elif "://" not in link:
+                assert (path.parent / link).exists(), f"{name}: {link}"
+
+
+FOLDERS = ("notebooks", "data_prep", "benchmarks", "results")
 
 
 def test_every_result_has_its_manifest_and_history():
@@ -60,7 +104,8 @@ def test_every_result_has_its_manifest_and_history():
             if (folder / system).exists():
                 lines = (folder / system / "history.csv").read_text(encoding="utf-8").splitlines()
                 assert len(lines) == 1 + epochs
-        assert (folder / "photos.png").stat().st_size > 10_000
+        assert (folder / "figures" / "photos.jpg").stat().st_size > 10_000
+        assert all(path.stat().st_size <= results.LARGEST for path in folder.rglob("*") if path.is_file())
 
 
 class _Page(HTMLParser):
@@ -68,12 +113,13 @@ class _Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.links, self.silent, self.open, self.ids = [], [], [], set()
+        self.links, self.loaded, self.silent, self.open, self.ids = [], [], [], [], set()
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
-        self.links += [attributes[name] for name in ("href", "src") if name in attributes]
+        self.links += [attributes["href"]] if "href" in attributes else []
+        self.loaded += [attributes["src"]] if "src" in attributes else []
         self.ids |= {attributes[name] for name in ("id",) if name in attributes}
         if (tag == "img" and not attributes.get("alt")) or (tag == "svg" and not attributes.get("aria-label")):
             self.silent.append(tag)
@@ -88,29 +134,53 @@ class _Page(HTMLParser):
 
 
 def test_the_gallery_opens_from_disk():
-    """It asks no other host, what it links to is there, pictures are described, tags are closed."""
-    found = _Page(gallery.page())
+    """It loads nothing from another host, what it links to is there, pictures are described, tags are closed."""
+    text = gallery.page()
+    found = _Page(text)
     assert not found.silent
     assert not found.open
-    assert len(found.links) > len(results.PAPERS)
-    for link in found.links:
-        assert "://" not in link
-        if link.startswith("#"):
-            assert link[1:] in found.ids
-        else:
-            assert (results.ROOT / "results" / link).exists(), link
+    assert not re.search(r"<script|url\(|@import", text)
+    for link in (link for link in found.links if "://" not in link):
+        assert link[1:] in found.ids if link.startswith("#") else (results.ROOT / "results" / link).exists(), link
+    for picture in found.loaded:
+        assert (results.ROOT / "results" / picture).exists(), picture
+
+
+def test_the_first_table_has_a_row_for_every_paper():
+    rows = [line for line in gallery.readme().splitlines() if line.startswith("| [")][: len(papers.KEYS)]
+    for paper, row in zip(papers.KEYS, rows, strict=True):
+        assert row.startswith(f"| [{paper}](#{paper}) | {papers.published(paper, 'claim')} |")
+    assert "| PSNR 21.96 dB | 23.27 [23.18, 23.36] | 3 of 25 epochs on Tiny ImageNet |" in rows[1]
+
+
+def numbers(svg):
+    return [tuple(map(float, pair.split(","))) for pair in svg.get("points").split()]
 
 
 def test_curves_are_where_the_numbers_are():
-    points = [(1, 4.0), (2, 2.0), (3, float("nan")), (5, 1.0)]
-    svg = ElementTree.fromstring(gallery.chart("a <net>", [("train", "training", points), ("val", "v", [(1, 1.0)])]))
-    line, dot = svg.find("polyline"), svg.find("circle")
-    xy = [tuple(map(float, pair.split(","))) for pair in line.get("points").split()]
+    rows = [{"epoch": e, "loss": v, "val_loss": 2.5} for e, v in ((1, 4.0), (2, 2.0), (3, float("nan")), (5, 1.0))]
+    svg = ElementTree.fromstring(gallery.curves({"a <net>": rows, "b": [{"epoch": 1, "loss": 1.0}]}))
+    svg = {
+        "lines": [e for e in svg.iter() if e.tag.endswith("polyline")],
+        "texts": [e.text for e in svg.iter() if e.text],
+    }
+    xy = numbers(svg["lines"][0])
     assert len(xy) == 3  # what is not finite is left out
     assert xy[1][0] - xy[0][0] == pytest.approx((xy[2][0] - xy[0][0]) / 4, abs=0.2)
     assert xy[1][1] - xy[0][1] == pytest.approx((xy[2][1] - xy[0][1]) * 2 / 3, abs=0.2)
-    assert float(dot.get("cy")) == xy[2][1]
-    assert "4 to 1" in svg.get("aria-label")
+    assert svg["lines"][1].get("class") == "val"
+    assert {"a <net>", "b", "epoch", "loss"} <= set(svg["texts"])
+    assert gallery.curves({"none": [{"epoch": 1, "accuracy": 1.0}]}) is None
+
+
+def test_many_networks_share_a_panel_and_are_coloured_by_what_they_have_in_common():
+    rows = [{"epoch": e, "loss": 1 / e, "val_loss": 2 / e} for e in (1, 2)]
+    names = [f"net_lr{rate}_seed{seed}" for rate in ("0.1", "0.01") for seed in range(6)]
+    text = gallery.curves(dict.fromkeys(names, rows), {"pattern": "_lr[0-9.]+_", "name": "rate"})
+    colours = re.findall(r'stroke="(#\w+)" points', text)
+    assert len(colours) == 12
+    assert len(set(colours[:6])) == len(set(colours[6:])) == 1
+    assert len(set(colours)) == 2
 
 
 def test_collect_takes_finished_runs_only(tmp_path):
@@ -124,87 +194,144 @@ def test_collect_takes_finished_runs_only(tmp_path):
         results.collect(run, tmp_path / "results")
     (run / "manifest.json").write_text(json.dumps(manifest))
     target = results.collect(run, tmp_path / "results")
-    assert places(target) == {"manifest.json", "metrics.json", "photos.png", "cnn/history.csv"}
+    assert places(target) == {"manifest.json", "metrics.json", "figures/photos.jpg", "cnn/history.csv"}
     assert places(results.collect(run, tmp_path / "results")) == places(target)  # again: nothing is doubled
 
 
-def test_every_system_is_shown_by_its_best_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "ROOT", tmp_path)
-    home = tmp_path / "results"
+def test_an_executed_notebook_becomes_a_page_that_asks_no_other_host(tmp_path):
+    run = write_run(tmp_path / "run", {"cnn": ROW})
+    data = io.BytesIO()
+    Image.effect_noise((300, 200), 90).save(data, "PNG")
+    output = nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(data.getvalue()).decode()})
+    cells = [nbformat.v4.new_markdown_cell("# Title"), nbformat.v4.new_code_cell("1 + 1", outputs=[output])]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), run / "notebook.ipynb")
+    target = results.collect(run, tmp_path / "results")
+    text = (target / "notebook.html").read_text()
+    assert "data:image/jpeg;base64," in text
+    assert "image/png" not in text
+    assert not re.search(r'(src|href)="https?://|<script|@import', text)
+    assert not gallery.write_notebook(run / "notebook.ipynb", target / "small.html", 1000)
+    assert not (target / "small.html").exists()
+
+
+def test_every_system_is_shown_by_its_best_run(elsewhere):
+    home = elsewhere / "results"
     gray = {"gray (ab = 0)": ROW}
-    results.collect(write_run(tmp_path / "small", {"cnn": ROW, "polychromify": ROW} | gray, epochs=2))
-    results.collect(write_run(tmp_path / "large", {"polychromify": ROW} | gray, epochs=9))
-    assert (home / "polychromify" / "photos.png").read_bytes() == b"picture of large"
-    assert (home / "polychromify" / "more" / "1" / "photos.png").read_bytes() == b"picture of small"
+    results.collect(write_run(elsewhere / "small", {"cnn": ROW, "polychromify": ROW} | gray, epochs=2, colour="blue"))
+    results.collect(write_run(elsewhere / "large", {"polychromify": ROW} | gray, epochs=9, colour="lime"))
+    assert colour_of(home / "polychromify" / "figures" / "photos.jpg") == "lime"
+    assert colour_of(home / "polychromify" / "more" / "1" / "figures" / "photos.jpg") == "blue"
     shown = results.section("polychromify")
     rows = {row[0]: row for row in shown.tables[0].rows}
-    assert [rows[name][1:3] for name in ("polychromify", "cnn")] == [["a", "9"], ["b", "2"]]
-    assert rows["polychromify_ab"][1:3] == ["–", "–"]
-    assert "not run" in rows["polychromify_ab"]
-    assert [sentence[:6] for sentence in shown.sentences] == ["Run a:", "Run b:"]
+    assert [rows[f"`{name}`"][1:3] for name in ("polychromify", "cnn")] == [["a", "9 of 25"], ["b", "2 of 25"]]
+    assert rows["`polychromify_ab`"][1:3] == ["–", "not run"]
+    assert shown.tables[0].rows[-1][0] == "gray (ab = 0)"
+    assert [sentence[:10] for sentence in shown.sentences] == ["**Run a.**", "**Run b.**"]
     with pytest.raises(InputError, match="smaller budget"):
-        results.collect(write_run(tmp_path / "smaller", {"cnn": ROW}, epochs=1))
-    results.collect(write_run(tmp_path / "whole", {"cnn": ROW, "polychromify": ROW} | gray, epochs=1, label="paper"))
+        results.collect(write_run(elsewhere / "smaller", {"cnn": ROW}, epochs=1))
+    whole = {"cnn": ROW, "polychromify": ROW} | gray
+    results.collect(write_run(elsewhere / "whole", whole, epochs=1, label="paper"))
     assert not (home / "polychromify" / "more").exists()
+    gallery.write()
     assert _Page(gallery.page()).silent == []
 
 
-def test_numbers_outside_the_interval_ask_for_a_reason(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "ROOT", tmp_path)
+def test_numbers_outside_the_interval_ask_for_a_reason(elsewhere):
     near = {"psnr_rgb": {"mean": 21.57, "low": 21.5, "high": 21.6}}
-    results.collect(write_run(tmp_path / "run", {"cnn": near, "polychromify": ROW}))
-    assert results.section("polychromify").differences == ["polychromify, PSNR: not explained yet."]
-    (tmp_path / "results" / "explanations.toml").write_text('[polychromify]\npolychromify = "because | of this."\n')
-    assert results.section("polychromify").differences == ["polychromify, PSNR: because | of this."]
+    results.collect(write_run(elsewhere / "run", {"cnn": near, "polychromify": ROW}))
+    assert results.section("polychromify").differences == ["`polychromify`, PSNR: not explained yet."]
+    words = '[polychromify]\nrun = "{}"\ndiffers.polychromify = "because | of this"\nverdict = "differs, alas"\n'
+    explanations = elsewhere / "results" / "explanations.toml"
+    explanations.write_text(words.format("2026-01-01"))
+    assert results.section("polychromify").differences == ["`polychromify`, PSNR: because | of this."]
+    assert results.section("polychromify").headline["verdict"] == "differs, alas"
+    explanations.write_text(words.format("2025-12-31"))  # words on another run
+    assert results.section("polychromify").differences == ["`polychromify`, PSNR: not explained yet."]
+    assert results.section("polychromify").headline["verdict"] == "not testable at this budget"
 
 
-def test_other_shapes_of_metrics(tmp_path, monkeypatch):
+def test_the_verdict_of_a_number_within_the_interval(elsewhere):
+    inside = {"psnr_rgb": {"mean": 21.9, "low": 21.8, "high": 22.0}}
+    results.collect(write_run(elsewhere / "run", {"polychromify": inside}, label="paper", epochs=25))
+    line = results.section("polychromify").headline
+    assert line["verdict"] == "reproduced within the interval"
+    assert line["budget"] == "25 of 25 epochs on Tiny ImageNet"
+
+
+def test_the_best_trained_system_is_bold_and_constants_never_are(elsewhere):
+    systems = {"cnn": 22.0, "polychromify": 23.0, "gray (ab = 0)": 25.0}
+    systems = {
+        name: {"psnr_rgb": {"mean": value, "low": value - 1, "high": value + 1}} for name, value in systems.items()
+    }
+    results.collect(write_run(elsewhere / "run", systems))
+    rows = {row[0]: " ".join(row) for row in results.section("polychromify").tables[0].rows}
+    assert "**23.00** [22.00, 24.00]" in rows["`polychromify`"]
+    assert "**" not in rows["`cnn`"] + rows["gray (ab = 0)"]
+
+
+def test_the_main_column_is_about_coloured_images(elsewhere):
+    """Runs with scores by image have the papers' average, the coloured images, and their median."""
+    summary = {"psnr_rgb": {"mean": 21.0, "low": 20.9, "high": 21.1, "median": 20.5}, "epoch": "25", "images": 98}
+    every = {"psnr_rgb": {"mean": 22.0, "low": 21.9, "high": 22.1, "median": 20.7}}
+    more = {"all_images": {"polychromify": every}, "keep": "last"}
+    results.collect(write_run(elsewhere / "run", {"polychromify": summary}, epochs=25, **more))
+    table = results.section("polychromify").tables[0]
+    row = dict(zip(table.header, next(row for row in table.rows if row[0] == "`polychromify`"), strict=True))
+    assert row["PSNR here"] == "22.00 [21.90, 22.10]"
+    assert row["PSNR, dB ↑, coloured images"] == "21.00 [20.90, 21.10]"
+    assert row["median PSNR"] == "20.50"
+    assert row["epoch scored"] == "25"
+    assert "the last epoch is scored." in results.section("polychromify").sentences[0]
+
+
+def test_a_run_that_predates_a_fix_says_so(elsewhere):
+    run = write_run(elsewhere / "run", {"cnn": ROW})
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(manifest | {"predates": ["this fix", "that one"]}))
+    results.collect(run)
+    assert "It predates this fix and that one, so" in results.section("polychromify").sentences[0]
+
+
+def test_other_shapes_of_metrics(elsewhere):
     """Names that are not in `epochs`, numbers without interval, seeds, claims; and papers without a run."""
-    monkeypatch.setattr(results, "ROOT", tmp_path)
     spread = {"psnr_rgb": {"mean": 20.0, "low": 19.0, "high": 21.0, "spread": 0.4}, "ssim": 0.5}
     claims = {"64 is best": {"per_seed": [0.1, 0.2, 0.3], "verdict": "for"}}
     claims["on images"] = {"difference": -1.0, "low": -2.0, "high": -0.5, "verdict": "against"}
     claims["listed"] = [1.0, -1.0, 3.0, "undecided"]
-    run = write_run(tmp_path / "run", {"rgb | wide": spread}, paper="unet", epochs={"other": 2}, claims=claims)
+    run = write_run(elsewhere / "run", {"rgb | wide": spread}, paper="unet", epochs={"other": 2}, claims=claims)
     metrics = json.loads((run / "metrics.json").read_text()) | {"minutes": {"other": 90.0}, "seeds": [0, 1, 2]}
     (run / "metrics.json").write_text(json.dumps(metrics))
     results.collect(run)
     shown = results.section("unet")
-    assert shown.tables[0].rows == [["rgb | wide", "–", "–", "20.00 ± 0.40", "0.5000", "–", "–", "–"]]
+    assert shown.tables[0].header == ["system", "PSNR, dB ↑", "SSIM ↑"]
+    assert shown.tables[0].rows == [["rgb | wide", "20.00 ± 0.40", "0.5000"]]
     assert "1.5 hours of training, 3 seeds, mean ± standard deviation over them" in shown.sentences[0]
-    assert shown.tables[1].rows[0][:2] == ["64 is best", "for"]
-    assert "0.2 [" in shown.tables[1].rows[0][2]
-    assert shown.tables[1].rows[1:] == [["on images", "against", "-1 [-2, -0.5]"], ["listed", "undecided", "1 [-1, 3]"]]
-    assert "rgb \\| wide" in results.table()
-    for paper in results.PAPERS:
+    assert shown.claims.rows[0][:2] == ["64 is best", "for"]
+    assert "0.2 [" in shown.claims.rows[0][2]
+    others = [["on images", "one run: against", "-1 [-2, -0.5]"], ["listed", "one run: undecided", "1 [-1, 3]"]]
+    assert shown.claims.rows[1:] == others
+    assert "rgb \\| wide" in gallery.readme()
+    for paper in papers.KEYS:
         if paper != "unet":
-            assert "not run" in results.section(paper).sentences[0]
+            assert "Not run" in results.section(paper).sentences[0]
+            assert results.section(paper).headline["verdict"] == "not run"
             assert all("not run" in row for table in results.section(paper).tables for row in table.rows)
 
 
-def test_many_networks_share_a_chart(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "ROOT", tmp_path)
-    results.collect(write_run(tmp_path / "run", {f"cnn{i}": ROW for i in range(20)}))
-    page = gallery.page()
-    assert page.count("<svg") == 1
-    assert page.count('class="many"') == 20
-
-
-def test_readme_without_a_place_is_an_error(tmp_path):
-    (tmp_path / "README.md").write_text("no table here")
+def test_readme_without_a_place_is_an_error(elsewhere):
+    (elsewhere / "README.md").write_text("no table here")
     with pytest.raises(InputError, match="has no place for the table"):
-        results.write_readme(tmp_path / "README.md")
+        gallery.write()
 
 
-def test_the_command_collects_and_writes_both(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(results, "ROOT", tmp_path)
-    (tmp_path / "README.md").write_text(f"before\n{results.BEGIN}\nold\n{results.END}\nafter\n")
-    run = write_run(tmp_path / "run", {"cnn": ROW})
+def test_the_command_collects_and_writes_all(elsewhere, capsys):
+    run = write_run(elsewhere / "run", {"cnn": ROW})
     assert __main__.main(["results", str(run)]) == 0
     assert "collected" in capsys.readouterr().out
-    readme = (tmp_path / "README.md").read_text()
+    readme = (elsewhere / "README.md").read_text()
     assert readme.startswith("before\n")
     assert readme.endswith("\nafter\n")
-    assert "| cnn | 3 |" in readme
-    assert "23.00 [22.90, 23.10]" in (tmp_path / "results" / "index.html").read_text()
-    assert __main__.main(["results", str(tmp_path)]) == 2
+    assert "old" not in readme
+    assert "| `cnn` | 3 of 25 |" in (elsewhere / "results" / "README.md").read_text()
+    assert "23.00 [22.90, 23.10]" in (elsewhere / "results" / "index.html").read_text()
+    assert __main__.main(["results", str(elsewhere)]) == 2
