@@ -12,6 +12,7 @@ from html import escape
 
 from colorize_lib import files, papers
 from colorize_lib.errors import InputError
+from colorize_lib.evaluation import scores
 from colorize_lib.reproduction import results
 
 STYLE = """
@@ -147,8 +148,8 @@ def curves(histories, groups=None):
 
 def run_curves(run):
     """`curves` of a recorded run."""
-    found = {path.parent.name: results.history(path) for path in sorted(run.folder.glob("*/history.csv"))}
-    return curves({name: rows for name, rows in found.items() if rows}, papers.published(run.paper).get("curves"))
+    found = {name: rows for name, rows in scores.histories(run.folder).items() if rows}
+    return curves(found, papers.published(run.paper).get("curves"))
 
 
 def write_curves(root):

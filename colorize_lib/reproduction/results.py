@@ -9,7 +9,6 @@ comes before all others, then epochs times training images count. A run that has
 `results/explanations.toml` says in words what the numbers of a run mean.
 """
 
-import csv
 import math
 import re
 import shutil
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from colorize_lib import papers
 from colorize_lib.errors import InputError, reason
-from colorize_lib.evaluation import statistics
+from colorize_lib.evaluation import scores, statistics
 
 ROOT = Path(__file__).parents[2]
 PICTURES = (".jpg", ".png", ".webp")
@@ -49,12 +48,7 @@ class Metric:
 
 
 _ACCURACY = ("validation_accuracy", "best_validation_larger_channel_accuracy", "larger_channel_accuracy", "accuracy")
-METRICS = {
-    "psnr_rgb": Metric("PSNR, dB ↑", 2, 1),
-    "ssim": Metric("SSIM ↑", 4, 1),
-    "delta_e2000": Metric("ΔE2000 ↓", 2, -1),
-    "colorfulness": Metric("colourfulness", 1),
-    "mae_lightness": Metric("error of L ↓", 1, -1),
+METRICS = {name: Metric(found.heading, found.digits, found.sign) for name, found in scores.QUANTITIES.items()} | {
     "psnr_ab": Metric("validation PSNR of ab, dB ↑", 2, 1, ("best_validation_psnr_ab",)),
     "minutes": Metric("minutes of training", 0),
     "larger_channel": Metric('larger channel right ("accuracy") ↑', 3, 1, _ACCURACY, "accuracy"),
@@ -119,9 +113,8 @@ class RunFolder:
             return "–" if epoch == "0" else epoch
         found = []
         for part in PARTS.get(system, (system,)):
-            rows = history(self.folder / part.partition(" (")[0] / "history.csv")
-            if rows and "val_loss" in rows[0]:
-                found.append(f"{min(rows, key=lambda row: row['val_loss'])['epoch']:g}")
+            if rows := scores.history(self.folder, part.partition(" (")[0]):
+                found.append(f"{scores.best_row(rows)['epoch']:g}")
         return " + ".join(found if len(set(found)) > 1 else found[:1]) or "–"
 
     def budget(self, system):
@@ -153,14 +146,6 @@ class RunFolder:
         if "all_images" in self.metrics:
             return self.find(system, metric)
         return self.metrics.get(f"{metric}_of_coloured_images", {}).get(system)
-
-
-def history(path):
-    """The rows of a `history.csv`, numbers by column, one an epoch; [] without the file."""
-    if not path.exists():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 def collected(paper, root=None):
