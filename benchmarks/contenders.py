@@ -96,22 +96,6 @@ def bare(network, size, batch_size, loss, dtype, width=1.0):
     return prepare
 
 
-def _of_keras(network):
-    """The same network of Keras' own layers, as many as the paper's."""
-    import keras
-
-    def of_keras(layer):  # the library's own layers have the names of Keras'
-        kind = getattr(keras.layers, type(layer).__name__, type(layer))
-        if kind is type(layer):
-            return layer
-        options = layer.get_config()
-        factor = options.pop("upsampling", 1)
-        layer = kind.from_config(options)
-        return keras.Sequential([keras.layers.UpSampling2D(factor), layer]) if factor > 1 else layer
-
-    return keras.models.clone_model(network, clone_function=of_keras)
-
-
 def plain_keras(network, size, batch_size, loss, width=1.0):
     """The papers' way: the same layers in plain Keras, fed with float32 numpy arrays of Lab made beforehand. Unit: a step.
 
@@ -122,7 +106,7 @@ def plain_keras(network, size, batch_size, loss, width=1.0):
 
     from colorize_lib import color, models
 
-    model = _of_keras(models.build(network, size=size, width=width, dtype="float32"))
+    model = models.build(network, size=size, width=width, dtype="float32")
     model.compile("adam", loss=loss)
     convention = color.CONVENTIONS[models.entry(network).convention]
 
@@ -301,8 +285,8 @@ def keras_gan(batch_size, dtype, width=1.0):
 
     from colorize_lib import color
 
-    generator = _of_keras(_kth("kth_generator", dtype, width))
-    discriminator = _of_keras(_kth("patch_discriminator", dtype, width))
+    generator = _kth("kth_generator", dtype, width)
+    discriminator = _kth("patch_discriminator", dtype, width)
     entropy = keras.losses.BinaryCrossentropy(from_logits=True)
     discriminator.compile(keras.optimizers.Adam(3e-5), loss=entropy)
     lightness, ab = (np.array(part) for part in color.CONVENTIONS["kth"].encode(images(batch_size, 32)))

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from colorize_lib import models
-from colorize_lib.acceleration import kernels
+from colorize_lib.acceleration import accelerate, kernels
 from colorize_lib.dataset import Split
 from colorize_lib.training import adversarial
 from colorize_lib.training.colorizer import compiled
@@ -54,31 +54,34 @@ def batches(name, count, batch_size=None, side=None):
 
 
 def training_flops(colorizer):
-    """Floating-point operations of one image in one training step, of convolutions and dense layers.
+    """Floating-point operations of one image in one training step, in convolutions and dense layers.
 
-    Forwards, gradient of the weights and, but for layers that see the input, gradient of what comes in: each as many.
+    The forward pass, the gradient of the weights and, except for layers that see the input, the gradient of what comes in take as
+    many each.
     """
     network = trained_flops(colorizer.network)
     if not isinstance(colorizer, adversarial.AdversarialColorizer):
         return network
     updates = colorizer.generator_updates
-    # D learns from true and colorized images; G learns through D.
+    # The discriminator learns from true and colorized images, and the generator learns through it.
     total = 2 * trained_flops(colorizer.discriminator)
     total += updates * (network + 2 * forward_flops(colorizer.discriminator))
-    if colorizer.classifier is not None:  # G's loss also holds the classes of the true images, without a gradient
+    if (
+        colorizer.classifier is not None
+    ):  # the generator's loss also has the classes of the true images, without a gradient
         total += 2 * trained_flops(colorizer.classifier)
         total += updates * (1 + 2) * forward_flops(colorizer.classifier)
     return total
 
 
 def forward_flops(network):
-    """Those of one image forwards: 2 a multiplication."""
-    return sum(_flops(layer) for layer in network._flatten_layers(include_self=False))
+    """Those of one image in the forward pass: 2 for each multiplication."""
+    return sum(_flops(layer) for layer in accelerate(network)._flatten_layers(include_self=False))
 
 
 def trained_flops(network):
     """Those of one image when a network learns."""
-    layers = list(network._flatten_layers(include_self=False))
+    layers = list(accelerate(network)._flatten_layers(include_self=False))
     return sum((2 if layer.input is network.inputs[0] else 3) * _flops(layer) for layer in layers if _flops(layer))
 
 

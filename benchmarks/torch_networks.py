@@ -39,10 +39,7 @@ def _convolution(layer, shape, padding):
     (kernel, _), (stride, _), bias = layer.kernel_size, layer.strides, layer.use_bias
     if layer.padding == "same":
         padding = "same" if stride == 1 else kernel // 2 - (kernel % 2 == 0)
-    convolution = _activated(nn.Conv2d(shape[-1], layer.filters, kernel, stride, padding, bias=bias), layer)
-    return (
-        nn.Sequential(nn.Upsample(scale_factor=layer.upsampling), convolution) if layer.upsampling > 1 else convolution
-    )
+    return _activated(nn.Conv2d(shape[-1], layer.filters, kernel, stride, padding, bias=bias), layer)
 
 
 def _transposed(layer, shape, padding):
@@ -57,8 +54,11 @@ _BUILDERS = {
     "Conv2D": _convolution,
     "Conv2DTranspose": _transposed,
     "Dense": lambda layer, shape, _: _activated(nn.Conv2d(shape[-1], layer.units, 1, bias=layer.use_bias), layer),
-    "BatchNormalization": lambda layer, shape, _: nn.BatchNorm2d(shape[-1], layer.epsilon, 1 - layer.momentum),
-    "FrozenBatchNormalization": lambda layer, shape, _: _FrozenBatchNorm(shape[-1], layer.epsilon),
+    "BatchNormalization": lambda layer, shape, _: (
+        nn.BatchNorm2d(shape[-1], layer.epsilon, 1 - layer.momentum)
+        if layer.trainable
+        else _FrozenBatchNorm(shape[-1], layer.epsilon)
+    ),
     "Dropout": lambda layer, shape, _: nn.Dropout(layer.rate),
     "ReLU": lambda layer, shape, _: nn.ReLU(inplace=True),
     "LeakyReLU": lambda layer, shape, _: nn.LeakyReLU(layer.negative_slope, inplace=True),

@@ -1,21 +1,27 @@
-"""Faster ways to the same results, on TensorFlow and a CPU: fewer passes over memory, and matrix products.
+"""Kernels for TensorFlow on a CPU: fewer passes over memory, and matrix products, for the same results.
 
-TensorFlow's CPU kernels read and write memory once an operation, and XLA compiles a chain of them to one loop; yet XLA's
-convolutions on a CPU are slower than TensorFlow's, so that whole models are not compiled by it. JAX compiles everything by XLA
-anyway. The library's second place, beside `adversarial`, with code for one backend.
+TensorFlow's CPU kernels read and write memory once for each operation, and XLA compiles a chain of operations to one loop. Yet
+XLA's convolutions are slower than TensorFlow's on a CPU, so whole models are not compiled by it. JAX compiles everything by XLA
+anyway.
 """
 
 import functools
+import os
 
 import keras
 from keras import ops
 
 
-def fused(function):
-    """Decorator: within a compiled step, `function` of tensors and hashable values (tensors first) becomes one pass.
+def enabled():
+    """Whether anything is accelerated: unless the environment variable COLORIZE_ACCELERATE is "0"."""
+    return os.environ.get("COLORIZE_ACCELERATE") != "0"
 
-    That costs some tenths of a second for each new shape, and not at all where nothing is compiled: outside of `fit`, `evaluate`
-    and `predict`. On other backends and on a GPU nothing changes. Results differ in the last digit of float32.
+
+def fused(function):
+    """Decorator: within a compiled step, `function` of tensors and hashable values (tensors first) becomes one pass over memory.
+
+    Each new shape costs some tenths of a second. Nothing changes where nothing is compiled, outside `fit`, `evaluate` and
+    `predict`, nor on other backends or on a GPU. Results differ in the last digit of float32.
     """
 
     @functools.wraps(function)
@@ -27,14 +33,19 @@ def fused(function):
     return call
 
 
+def on_tensorflow(tensor):
+    """Whether `tensor` has values, now or in a later step, that TensorFlow computes, and these kernels are enabled."""
+    return enabled() and keras.backend.backend() == "tensorflow" and not isinstance(tensor, keras.KerasTensor)
+
+
 def on_tensorflow_cpu(tensor):
-    """Whether `tensor` has values, or will have, that TensorFlow computes on a CPU."""
+    """As `on_tensorflow`, on a CPU."""
     return tensorflow_cpu() and not isinstance(tensor, keras.KerasTensor)
 
 
 def tensorflow_cpu():
-    """Whether TensorFlow computes, and on a CPU."""
-    if keras.backend.backend() != "tensorflow":
+    """Whether TensorFlow computes on a CPU, and these kernels are enabled."""
+    if not enabled() or keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
 
@@ -44,7 +55,7 @@ def tensorflow_cpu():
 def one_pass():
     """Whether what is being computed is compiled to one pass, so that repeated arithmetic costs less than memory."""
     if keras.backend.backend() != "tensorflow":
-        return keras.backend.backend() == "jax"
+        return enabled() and keras.backend.backend() == "jax"
     import tensorflow as tf
 
     return tf.inside_function() and tensorflow_cpu()
@@ -58,7 +69,7 @@ def _compiled(function):
 
 
 def batch_normalization(x, scale, offset, epsilon):
-    """Normalize a batch in training by TensorFlow's own kernel, where Keras composes it of about ten operations in float32.
+    """Normalize a batch in training by TensorFlow's own kernel; Keras takes about ten operations in float32.
 
     Args:
         x: (batch, height, width, channels) in any precision.
@@ -78,8 +89,11 @@ def batch_normalization(x, scale, offset, epsilon):
 
 
 def add_bias(x, bias):
-    """`x` (batch, ..., channels) and `bias` (channels,), whose gradient TensorFlow's own operation, which Keras takes, adds up in
-    bfloat16 and loses most of many terms: over 64 maps of 32² a fifteenth was left. Here it is right to a rounding."""
+    """Add `bias` (channels,) to `x` (batch, ..., channels), with a gradient of the bias that keeps all terms.
+
+    TensorFlow's own operation, which Keras uses, sums that gradient in bfloat16: over the 65,536 terms of 64 maps of 32×32 pixels,
+    only 1/15 of the sum survived. Here it is right to within one rounding.
+    """
     import tensorflow as tf
 
     @tf.custom_gradient
@@ -93,9 +107,28 @@ def add_bias(x, bias):
     return add(x, bias)
 
 
+def leaky_relu(x, slope):
+    """Leaky ReLU of slope > 0, whose gradient reads its output, which has the signs of its input.
+
+    TensorFlow 2.21's graph optimizer merges convolution, bias and leaky ReLU, fails where the gradient still reads the sum in
+    between, and then prints a message for each model. That is so where only the gradient of the input is wanted, which is what a
+    generator asks of its discriminator.
+    """
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def activate(x):
+        y = tf.nn.leaky_relu(x, slope)
+        return y, lambda upstream: tf.raw_ops.LeakyReluGrad(gradients=upstream, features=y, alpha=slope)
+
+    return activate(x)
+
+
 def convolution(x, kernel, strides, padding):
-    """Keras' convolution. In bfloat16, where a map has no more positions than filters, the gradient of the weights is a matrix
-    product for each tap: of what it saw of `x`, transposed, and the result's. oneDNN's kernel took 1.0 to 10 times as long there.
+    """Keras' convolution, with a faster gradient of the weights in bfloat16.
+
+    Where a map has no more positions than filters, that gradient is one matrix product for each tap, of the part of `x` that
+    the tap saw, transposed, and the gradient of the result. oneDNN's kernel takes 1.0 to 10 times as long there.
 
     Args:
         x: (batch, height, width, channels), all but the batch known.
@@ -126,9 +159,9 @@ def convolution(x, kernel, strides, padding):
 
 
 def transposed_convolution(x, kernel, size, strides, padding):
-    """As `convolution`, for the transposed one.
+    """Keras' transposed convolution, accelerated as `convolution`.
 
-    `size` (height, width) is the result's; `kernel` is (rows, columns, filters, channels).
+    `size` is (height, width) of the result, and `kernel` is (rows, columns, filters, channels).
     """
     import tensorflow as tf
 
@@ -149,8 +182,10 @@ def transposed_convolution(x, kernel, size, strides, padding):
 
 
 def upsampled_convolution(x, kernel, factor):
-    """Convolution, "same" and without strides, of `x` after nearest-neighbour upsampling by `factor`: one transposed convolution of
-    `x` itself, as a pixel and its copies meet a sum of weights. For 3×3 weights and factor 2 that is 4/9 of the products.
+    """Convolution with "same" padding and strides of 1 of `x` after nearest-neighbour upsampling by `factor`.
+
+    It is one transposed convolution of `x` itself, because a pixel and its copies meet a sum of weights. For 3×3 weights and
+    factor 2 that takes 4/9 of the products.
 
     Args:
         x: (batch, height, width, channels), all but the batch known.
@@ -165,7 +200,7 @@ def upsampled_convolution(x, kernel, factor):
 
 @fused
 def _absorbing(kernel, factor):
-    """Weights of that transposed convolution, (new rows, new columns, filters, channels)."""
+    """The weights of that transposed convolution, (new rows, new columns, filters, channels)."""
     dtype, kernel = kernel.dtype, ops.cast(kernel, "float32")
     for axis in (0, 1):
         taps = ops.unstack(kernel, axis=axis)
@@ -177,8 +212,12 @@ def _absorbing(kernel, factor):
 
 
 def _weight_gradient(large, small, shape, options):
-    """Of the weights (*shape*) that a convolution with `options` applies to `large` (batch, height, width, channels), where the
-    gradient of its result is `small` (batch, new height, new width, filters)."""
+    """The gradient of the weights, of shape `shape`, of a convolution with `options`.
+
+    Args:
+        large: what the convolution sees, (batch, height, width, channels).
+        small: the gradient of its result, (batch, new height, new width, filters).
+    """
     import tensorflow as tf
 
     (rows, columns), strides = small.shape[1:3], options["strides"][1:3]
@@ -205,12 +244,12 @@ def _weight_gradient(large, small, shape, options):
 
 
 def adam(variable, momentum, velocity, gradient, step, learning_rate, beta_1, beta_2, epsilon):
-    """One step of Adam by TensorFlow's own kernel, one pass over memory, where Keras composes it of about ten.
+    """One step of Adam by TensorFlow's own kernel in one pass over memory; Keras takes about ten.
 
     Args:
-        variable, momentum, velocity: TensorFlow variables, float32, which change.
+        variable, momentum, velocity: TensorFlow variables, float32; changed in place.
         gradient: of the variable, in any precision.
-        step: number of this step, from 1.
+        step: number of this step, counted from 1.
         learning_rate, beta_1, beta_2, epsilon: Adam's.
     """
     import tensorflow as tf

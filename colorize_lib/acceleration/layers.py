@@ -1,12 +1,18 @@
-"""Keras' layers with identical results, computed by faster kernels where the backend has them."""
+"""Keras' layers with the same results, computed by faster kernels where the backend has them.
 
-from keras import layers, ops
+An object of these classes is the *twin* of a plain layer: it has no attributes of its own, but those of the plain layer,
+variables, name and `trainable` included, so that nothing has to be kept in sync. Classes are named as Keras', because Keras
+finds the weights in a file by the names of classes.
+"""
+
+import keras
+from keras import ops
 
 from colorize_lib.acceleration import kernels
 
 
-class BatchNormalization(layers.BatchNormalization):
-    """Keras' layer with its results, trained on images by TensorFlow's kernel on a CPU: see `kernels.batch_normalization`."""
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Trained on images by TensorFlow's own kernel on a CPU: see `kernels.batch_normalization`."""
 
     def call(self, inputs, training=None, mask=None):
         if not (training and self.trainable and mask is None and self._has_kernel(inputs)):
@@ -20,47 +26,43 @@ class BatchNormalization(layers.BatchNormalization):
 
     def _has_kernel(self, inputs):
         plain = self.scale and self.center and not self.renorm and not self.synchronized
-        return plain and self.axis == -1 and len(inputs.shape) == 4 and kernels.on_tensorflow_cpu(inputs)
+        return plain and self.axis in (-1, 3) and len(inputs.shape) == 4 and kernels.on_tensorflow_cpu(inputs)
 
 
-class Conv2D(layers.Conv2D):
-    """Keras' layer with its results, and with nearest-neighbour upsampling of its input by the factor `upsampling` before it: the
-    two layers that the papers have there, computed on the smaller map. On a CPU see `kernels.convolution`."""
+class Conv2D(keras.layers.Conv2D):
+    """A convolution and, before it, the nearest-neighbour upsampling by the factor `upsampling`, computed on the smaller map.
 
-    def __init__(self, *arguments, upsampling=1, **options):
-        super().__init__(*arguments, **options)
-        self.upsampling = upsampling
-        kind = self.strides, self.padding, self.data_format
-        if upsampling > 1 and kind != ((1, 1), "same", "channels_last"):
-            raise ValueError("upsampling goes with strides of 1, same padding and channels last.")
+    On a CPU see `kernels.convolution` and `kernels.upsampled_convolution`.
+    """
+
+    __slots__ = ("upsampling",)  # the one attribute that the plain layer must not see
 
     def call(self, inputs):
         if self.data_format != "channels_last":
             return super().call(inputs)
-        outputs = _finished(self, self.convolution_op(inputs, self.kernel))
-        # 1 × 1 weights see pixel by pixel, so that copies may be made afterwards.
+        outputs = _finished(self, self._convolved(inputs))
+        # A kernel of 1×1 sees one pixel at a time: its results are copied instead of its inputs.
         return _upsampled(outputs, self.upsampling) if self.kernel_size == (1, 1) else outputs
 
-    def convolution_op(self, inputs, kernel):
+    def _convolved(self, inputs):
         faster = _has_kernels(self, inputs)
         if self.upsampling > 1 and self.kernel_size != (1, 1):
             if faster and kernels.one_pass():
-                return kernels.upsampled_convolution(inputs, ops.cast(kernel, inputs.dtype), self.upsampling)
+                return kernels.upsampled_convolution(inputs, ops.cast(self.kernel, inputs.dtype), self.upsampling)
             inputs = _upsampled(inputs, self.upsampling)
         if faster:
-            return kernels.convolution(inputs, ops.cast(kernel, inputs.dtype), self.strides, self.padding)
-        return super().convolution_op(inputs, kernel)
+            return kernels.convolution(inputs, ops.cast(self.kernel, inputs.dtype), self.strides, self.padding)
+        return self.convolution_op(inputs, self.kernel)
 
     def compute_output_shape(self, input_shape):
+        if self.upsampling == 1:
+            return super().compute_output_shape(input_shape)
         batch, height, width, channels = super().compute_output_shape(input_shape)
         return batch, *(extent and extent * self.upsampling for extent in (height, width)), channels
 
-    def get_config(self):
-        return super().get_config() | {"upsampling": self.upsampling}
 
-
-class Conv2DTranspose(layers.Conv2DTranspose):
-    """Keras' layer with its results. On a CPU see `kernels.convolution`."""
+class Conv2DTranspose(keras.layers.Conv2DTranspose):
+    """On a CPU see `kernels.convolution`."""
 
     def call(self, inputs):
         if self.data_format != "channels_last":
@@ -80,11 +82,74 @@ class Conv2DTranspose(layers.Conv2DTranspose):
         return _finished(self, outputs)
 
 
-class Dense(layers.Dense):
-    """Keras' layer with its results, and in bfloat16 with a gradient of the bias that keeps all terms: see `kernels.add_bias`."""
+class Dense(keras.layers.Dense):
+    """In bfloat16, the gradient of the bias keeps all terms: see `kernels.add_bias`."""
 
     def call(self, inputs, training=None):
         return _finished(self, ops.matmul(inputs, self.kernel))
+
+
+class LeakyReLU(keras.layers.LeakyReLU):
+    """On TensorFlow, the gradient does without the input: see `kernels.leaky_relu`."""
+
+    def call(self, inputs):
+        if kernels.on_tensorflow(inputs) and self.negative_slope > 0:
+            return kernels.leaky_relu(inputs, self.negative_slope)
+        return super().call(inputs)
+
+
+_TWINS = {kind.__base__: kind for kind in (BatchNormalization, Conv2D, Conv2DTranspose, Dense, LeakyReLU)}
+
+
+def twin(layer, upsampling=1):
+    """A faster layer with all attributes of `layer`, or `layer` itself if there is none.
+
+    Args:
+        layer: layer or operation of a functional model.
+        upsampling: factor of the nearest-neighbour upsampling that a convolution takes over from the layer before.
+    """
+    if type(layer) not in _TWINS or layer.activity_regularizer is not None or layer.quantization_mode is not None:
+        return layer
+    faster = share(_TWINS[type(layer)], layer)
+    if isinstance(faster, Conv2D):
+        faster.upsampling = upsampling
+    return faster
+
+
+def share(kind, original):
+    """An object of class `kind` that has the attributes of `original`, now and after any change of either."""
+    twin = object.__new__(kind)
+    object.__setattr__(twin, "__dict__", original.__dict__)
+    return twin
+
+
+def upsampling_before(layer, inputs):
+    """What a convolution may read instead of a nearest-neighbour `UpSampling2D`.
+
+    Args:
+        layer: any layer.
+        inputs: its symbolic input.
+
+    Returns:
+        The input of the `UpSampling2D` and its factor, or None where `layer` is no convolution with strides of 1 and "same"
+        padding, or is not preceded by such a layer.
+    """
+    before = inputs._keras_history.operation if type(layer) is keras.layers.Conv2D else None
+    if type(before) is not keras.layers.UpSampling2D:
+        return None
+    kind = layer.strides, layer.padding, layer.data_format, before.data_format, before.interpolation
+    if kind != ((1, 1), "same", "channels_last", "channels_last", "nearest") or before.size[0] != before.size[1]:
+        return None
+    if (layer.dilation_rate, layer.groups) != ((1, 1), 1) or not _is_of_keras(layer.activation):
+        return None
+    source = before._inbound_nodes[inputs._keras_history.node_index].input_tensors[0]
+    # An upsampling that rounds to fewer digits than the convolution reads must stay.
+    return (source, before.size[0]) if source.dtype == inputs.dtype else None
+
+
+def _is_of_keras(activation):
+    """Whether `activation` is one of Keras', each of which looks at one pixel at a time."""
+    return getattr(keras.activations, activation.__name__, None) is activation
 
 
 def _finished(layer, outputs):
@@ -105,6 +170,6 @@ def _upsampled(x, factor):
 
 
 def _has_kernels(layer, inputs):
-    """Whether `fusion` has faster ways for convolution `layer`: on TensorFlow and a CPU, for maps of known size."""
+    """Whether `kernels` has a faster way for convolution `layer`: on TensorFlow and a CPU, for maps of known size."""
     plain = layer.data_format == "channels_last" and layer.dilation_rate == (1, 1) and getattr(layer, "groups", 1) == 1
     return plain and None not in inputs.shape[1:] and kernels.on_tensorflow_cpu(inputs)

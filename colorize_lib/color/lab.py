@@ -1,11 +1,11 @@
 """sRGB ↔ CIE Lab on any Keras backend, and the papers' scalings of Lab.
 
 Conventions: channels last. RGB is sRGB, gamma encoded: uint8 in [0, 255] or float in [0, 1]. Lab is CIE 1976 L*a*b* for the
-illuminant D65 and the 2° observer: L in [0, 100]; over sRGB a spans -86.2…98.2 and b -107.9…94.5. All results are float32,
-also under a mixed-precision policy: bfloat16 loses up to 0.4 Lab units.
+illuminant D65 and the 2° observer: L in [0, 100]; over sRGB, a spans -86.2…98.2 and b spans -107.9…94.5. All results are float32,
+even under a mixed-precision policy: bfloat16 loses up to 0.4 Lab units.
 
-The 3×3 products are written as sums, not as a matrix product, because GPUs may run float32 matrix products in TF32. What runs
-on every pixel of every batch is `fused` into one pass over memory where the backend would not do so by itself.
+The formulas are those of the textbook. `power`, `cube_root` and `product` compute what their names say; `acceleration.lab` has
+faster versions of them for compiled training steps, of which `fused` makes one pass over memory.
 
 References: IEC 61966-2-1 (sRGB); CIE 15:2004, section 8.2.1 (Lab). The constants are scikit-image's (`skimage.color`), which is
 the reference that the tests compare with.
@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-from colorize_lib.acceleration.kernels import fused, one_pass
+from colorize_lib.acceleration.kernels import fused
+from colorize_lib.acceleration.lab import cube_root, power, product
 
 # Linear sRGB → XYZ (IEC 61966-2-1, D65), and its inverse.
 XYZ_FROM_RGB = np.array(
@@ -25,7 +26,7 @@ XYZ_FROM_RGB = np.array(
 RGB_FROM_XYZ = np.linalg.inv(XYZ_FROM_RGB)
 WHITE = np.array([0.95047, 1.0, 1.08883])  # D65, 2° observer
 LAB_FROM_RGB = XYZ_FROM_RGB / WHITE[:, None]  # XYZ relative to white
-RGB_FROM_LAB = RGB_FROM_XYZ * WHITE[None, :]
+RGB_FROM_LAB = RGB_FROM_XYZ * WHITE[None, :]  # from XYZ relative to white
 
 # CIE 15:2004: f(t) = t^(1/3) above EPSILON, KAPPA t + 16 / 116 below.
 EPSILON = 0.008856
@@ -37,103 +38,73 @@ GRAY_BT709 = (0.2125, 0.7154, 0.0721)  # scikit-image's rgb2gray
 GRAY_BT601 = (0.299, 0.587, 0.114)  # Pillow's, OpenCV's and TensorFlow's gray
 
 
-def _power(value, exponent):
-    """value ** exponent for positive tensors; on a CPU, XLA has vector code for exp and log, and none for the power."""
-    return ops.exp(exponent * ops.log(value)) if one_pass() else ops.power(value, exponent)
-
-
 def _linear_from_srgb(value):
-    """IEC 61966-2-1: the inverse of the sRGB transfer function, for numpy and for tensors."""
+    """Undo the sRGB transfer function of IEC 61966-2-1: (...) numpy array or tensor in [0, 1] → (...) in [0, 1]."""
     if isinstance(value, np.ndarray):
         return np.where(value > 0.04045, ((value + 0.055) / 1.055) ** 2.4, value / 12.92)
     # The maximum keeps the unused branch of `where` away from 0, where the power has no finite gradient.
-    power = _power((ops.maximum(value, 0.04045) + 0.055) / 1.055, 2.4)
-    return ops.where(value > 0.04045, power, value / 12.92)
+    curve = power((ops.maximum(value, 0.04045) + 0.055) / 1.055, 2.4)
+    return ops.where(value > 0.04045, curve, value / 12.92)
 
 
-# A uint8 channel has 256 values: a look-up is exact and needs no power.
+def _srgb_from_linear(linear):
+    """The sRGB transfer function: (...) tensor → (...), clipped to [0, 1]."""
+    curve = 1.055 * power(ops.maximum(linear, 0.0031308), 1 / 2.4) - 0.055
+    return ops.clip(ops.where(linear > 0.0031308, curve, 12.92 * linear), 0.0, 1.0)
+
+
+# A uint8 channel has 256 values: looking them up is exact and needs no power.
 _LINEAR_FROM_UINT8 = _linear_from_srgb(np.arange(256) / 255).astype("float32")
+
+
+def _linear_rgb(rgb):
+    rgb = ops.convert_to_tensor(rgb)
+    if ops.dtype(rgb) == "uint8":
+        return ops.take(ops.convert_to_tensor(_LINEAR_FROM_UINT8), ops.cast(rgb, "int32"), axis=0)
+    return _linear_from_srgb(ops.cast(rgb, "float32"))
 
 
 def _channels(image):
     return image[..., 0:1], image[..., 1:2], image[..., 2:3]
 
 
-def _combine(matrix, channels):
-    """Rows of a 3×3 `matrix` times three channels, as sums in float32."""
-    return [sum(float(weight) * channel for weight, channel in zip(row, channels, strict=True)) for row in matrix]
-
-
-def _linear_rgb(rgb):
-    if ops.dtype(rgb) == "uint8":
-        return ops.take(ops.convert_to_tensor(_LINEAR_FROM_UINT8), ops.cast(rgb, "int32"), axis=0)
-    return _linear_from_srgb(ops.cast(rgb, "float32"))
+def _weighted_sum(weights, image):
+    return sum(float(weight) * channel for weight, channel in zip(weights, _channels(image), strict=True))
 
 
 def unit_rgb(rgb):
-    """sRGB as float32 in [0, 1]: (..., 3) uint8 in [0, 255] is divided by 255, floats in [0, 1] pass."""
+    """sRGB as float32 in [0, 1]: (..., 3) uint8 in [0, 255] is divided by 255; floats in [0, 1] keep their values."""
     rgb = ops.convert_to_tensor(rgb)
     return ops.cast(rgb, "float32") / 255 if ops.dtype(rgb) == "uint8" else ops.cast(rgb, "float32")
 
 
-# Polynomial in √t for t^(1/3) from EPSILON to 1, to 0.3 % of it.
-_ROOT = np.polynomial.Polynomial.fit(
-    _SAMPLES := np.linspace(EPSILON**0.5, 1, 1000), _SAMPLES ** (2 / 3), 5, w=_SAMPLES ** (-2 / 3)
-).convert()
-
-
 def _f(t):
-    """The compressed XYZ of CIE 15:2004; the maximum keeps the unused branch of `where` away from 0."""
-    value = ops.maximum(t, EPSILON)
-    root = _cube_root(value) if one_pass() else ops.exp(ops.log(value) / 3)
-    return ops.where(t > EPSILON, root, KAPPA * t + OFFSET)
+    """f of CIE 15:2004: the cube root of t above EPSILON, and a straight line below."""
+    return ops.where(t > EPSILON, cube_root(ops.maximum(t, EPSILON)), KAPPA * t + OFFSET)
 
 
-def _cube_root(value):
-    """The polynomial and one step of Halley's method, which leaves the cube of an error of 0.3 %: float32 has no more digits.
-
-    In one pass over memory this takes a third of the time of exp(log(value) / 3).
-    """
-    square_root, root = ops.sqrt(value), 0.0
-    for coefficient in reversed(_ROOT.coef):
-        root = root * square_root + float(coefficient)
-    cube = root * root * root
-    return root - root * (cube - value) / (2 * cube + value)
+def _f_inverse(f):
+    return ops.where(f > F_EPSILON, f * f * f, (f - OFFSET) / KAPPA)
 
 
-def lightness(rgb):
-    """L of sRGB alone, the same as `rgb_to_lab`'s for a third of the work: (..., 3) → (..., 1) float32 in [0, 100]."""
-    linear = _channels(_linear_rgb(ops.convert_to_tensor(rgb)))
-    return 116 * _f(_combine(LAB_FROM_RGB[1:2], linear)[0]) - 16
-
-
-# f of X, Y and Z → f(Y), f(X) - f(Y), f(Y) - f(Z) → L, a and b.
+# L = 116 f(Y) - 16, a = 500 (f(X) - f(Y)), b = 200 (f(Y) - f(Z)), with X, Y and Z relative to white.
 _DIFFERENCES = np.array([[0, 1, 0], [1, -1, 0], [0, 1, -1]])
-_LAB_SCALE = np.array([116, 500, 200], "float32")
-_LAB_SHIFT = np.array([16, 0, 0], "float32")
-
-
-def _mix(matrix, image):
-    """A 3×3 `matrix` times the channels of `image`, (..., 3), as a sum in float32."""
-    if not one_pass():
-        return ops.concatenate(_combine(matrix, _channels(image)), axis=-1)
-    # The three channels stay side by side: that is vector code, and joining them pixel by pixel is not.
-    columns = matrix.T.astype("float32")
-    return sum(channel * column for channel, column in zip(_channels(image), columns, strict=True))
+_FACTORS = np.array([116, 500, 200], "float32")
+_LIGHTNESS_OFFSET = np.array([16, 0, 0], "float32")
 
 
 @fused
-def _compressed_xyz(rgb):
-    return _f(_mix(LAB_FROM_RGB, _linear_rgb(ops.convert_to_tensor(rgb))))
+def _f_of_xyz(rgb):
+    return _f(product(LAB_FROM_RGB, _linear_rgb(rgb)))
 
 
 @fused
-def _lab(compressed_xyz):
-    return _mix(_DIFFERENCES, compressed_xyz) * _LAB_SCALE - _LAB_SHIFT
+def _lab(f_of_xyz):
+    return product(_DIFFERENCES, f_of_xyz) * _FACTORS - _LIGHTNESS_OFFSET
 
 
 def rgb_to_lab(rgb):
-    """sRGB to Lab.
+    """Convert sRGB to Lab.
 
     Args:
         rgb: (..., 3), uint8 in [0, 255] or float in [0, 1].
@@ -141,12 +112,17 @@ def rgb_to_lab(rgb):
     Returns:
         (..., 3) float32: L in [0, 100], a and b.
     """
-    return _lab(_compressed_xyz(rgb))  # two passes: in a single one each output would compute its own roots
+    return _lab(_f_of_xyz(rgb))  # two passes: in a single one, L, a and b would each compute their own roots
+
+
+def lightness(rgb):
+    """L alone, the same as from `rgb_to_lab` for a third of the work: (..., 3) → (..., 1) float32 in [0, 100]."""
+    return 116 * _f(_weighted_sum(LAB_FROM_RGB[1], _linear_rgb(rgb))) - 16
 
 
 @fused
 def lab_to_rgb(lab):
-    """Lab to sRGB.
+    """Convert Lab to sRGB.
 
     Args:
         lab: (..., 3) float: L in [0, 100], a and b.
@@ -156,17 +132,15 @@ def lab_to_rgb(lab):
     """
     lightness, a, b = _channels(ops.cast(ops.convert_to_tensor(lab), "float32"))
     fy = (lightness + 16) / 116
-    fx = a / 500 + fy
+    fx = fy + a / 500
     fz = ops.maximum(fy - b / 200, 0.0)  # as scikit-image: no negative Z
-    xyz = [ops.where(f > F_EPSILON, f * f * f, (f - OFFSET) / KAPPA) for f in (fx, fy, fz)]
-    linear = ops.concatenate(_combine(RGB_FROM_LAB, xyz), axis=-1)
-    power = 1.055 * _power(ops.maximum(linear, 0.0031308), 1 / 2.4) - 0.055
-    return ops.clip(ops.where(linear > 0.0031308, power, 12.92 * linear), 0.0, 1.0)
+    xyz = ops.concatenate([_f_inverse(f) for f in (fx, fy, fz)], axis=-1)
+    return _srgb_from_linear(product(RGB_FROM_LAB, xyz))
 
 
 def gray(rgb, weights=GRAY_BT601):
     """Weighted sum of the gamma-encoded channels: (..., 3) uint8 or float → (..., 1) float32 in [0, 1]."""
-    return _combine([weights], _channels(unit_rgb(rgb)))[0]
+    return _weighted_sum(weights, unit_rgb(rgb))
 
 
 def to_uint8(rgb):

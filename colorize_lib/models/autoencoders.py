@@ -19,28 +19,18 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from colorize_lib.acceleration.layers import BatchNormalization, Conv2D, Conv2DTranspose, Dense
 from colorize_lib.errors import InputError
 from colorize_lib.models import register
 from colorize_lib.models.sizes import require_size, scaled
 
 
-def _convolution(x, filters, name, kernel=3, strides=1, padding="same", upsampling=1):
-    return Conv2D(filters, kernel, strides, padding, activation="relu", upsampling=upsampling, name=name)(x)
+def _convolution(filters, name, kernel=3, strides=1, padding="same"):
+    return layers.Conv2D(filters, kernel, strides, padding, activation="relu", name=name)
 
 
-def _ab(x, upsampling):
+def _ab():
     # In float32 under mixed precision, as every layer after it: bfloat16 is coarser than the 1/255 steps of ab.
-    return Conv2D(2, 3, padding="same", activation="tanh", upsampling=upsampling, dtype="float32", name="ab")(x)
-
-
-def _decoder(x, steps, width):
-    """Convolutions, each with (filters, upsampling after it), then ab at half the resolution, and its upsampling."""
-    before = 1
-    for i, (filters, factor) in enumerate(steps, 1):
-        x = _convolution(x, scaled(filters, width), f"decoder{i}_conv", upsampling=before)
-        before = factor
-    return layers.UpSampling2D(2, dtype="float32", name="ab_up")(_ab(x, before))
+    return layers.Conv2D(2, 3, padding="same", activation="tanh", dtype="float32", name="ab")
 
 
 def _pretrained(application, size, weights):
@@ -87,11 +77,25 @@ def autoencoder(size=256, width=1.0):
     """The plain autoencoder, the report's best; `size` is a multiple of 8."""
     require_size("autoencoder", size, 8)
     x = inputs = keras.Input((size, size, 1), name="lightness")
-    encoder = ((64, 2), (128, 1), (128, 2), (256, 1), (256, 2), (512, 1))
-    for i, (filters, strides) in enumerate(encoder, 1):
-        x = _convolution(x, scaled(filters, width), f"encoder{i}_conv", strides=strides)
-    outputs = _decoder(x, ((512, 1), (256, 1), (128, 2), (64, 2), (32, 1), (16, 1)), width)
-    return keras.Model(inputs, outputs, name="autoencoder")
+
+    x = _convolution(scaled(64, width), "encoder1_conv", strides=2)(x)
+    x = _convolution(scaled(128, width), "encoder2_conv")(x)
+    x = _convolution(scaled(128, width), "encoder3_conv", strides=2)(x)
+    x = _convolution(scaled(256, width), "encoder4_conv")(x)
+    x = _convolution(scaled(256, width), "encoder5_conv", strides=2)(x)
+    x = _convolution(scaled(512, width), "encoder6_conv")(x)
+
+    x = _convolution(scaled(512, width), "decoder1_conv")(x)
+    x = _convolution(scaled(256, width), "decoder2_conv")(x)
+    x = _convolution(scaled(128, width), "decoder3_conv")(x)
+    x = layers.UpSampling2D(2, name="decoder3_upsample")(x)
+    x = _convolution(scaled(64, width), "decoder4_conv")(x)
+    x = layers.UpSampling2D(2, name="decoder4_upsample")(x)
+    x = _convolution(scaled(32, width), "decoder5_conv")(x)
+    x = _convolution(scaled(16, width), "decoder6_conv")(x)
+    x = _ab()(x)
+    x = layers.UpSampling2D(2, dtype="float32", name="ab_upsample")(x)
+    return keras.Model(inputs, x, name="autoencoder")
 
 
 @register("resnet50_autoencoder", convention="miu", paper="autoencoders")
@@ -115,22 +119,20 @@ def resnet50_autoencoder(size=300, width=1.0, freeze_backbone=False, weights="im
     backbone.trainable = not freeze_backbone
     x = inputs = keras.Input((size, size, 1), name="lightness")
     x = _three_channels(layers.UpSampling2D(2, name="enlarge")(x))
-    x = layers.UpSampling2D(4, name="backbone_up")(backbone(x))
-    # filters, kernel, strides, padding, upsampling after it
-    head = (
-        (8, 4, 2, "valid", 1),
-        (16, 4, 1, "same", 1),
-        (16, 3, 2, "same", 1),
-        (32, 3, 1, "same", 1),
-        (32, 3, 2, "same", 2),
-        (32, 3, 1, "same", 3),
-        (16, 2, 1, "same", 5),
-    )
-    before = 1
-    for i, (filters, kernel, strides, padding, factor) in enumerate(head, 1):
-        x = _convolution(x, scaled(filters, width), f"head{i}_conv", kernel, strides, padding, before)
-        before = factor
-    return keras.Model(inputs, _ab(x, before), name="resnet50_autoencoder")
+    x = backbone(x)
+    x = layers.UpSampling2D(4, name="backbone_upsample")(x)
+
+    x = _convolution(scaled(8, width), "head1_conv", kernel=4, strides=2, padding="valid")(x)
+    x = _convolution(scaled(16, width), "head2_conv", kernel=4)(x)
+    x = _convolution(scaled(16, width), "head3_conv", strides=2)(x)
+    x = _convolution(scaled(32, width), "head4_conv")(x)
+    x = _convolution(scaled(32, width), "head5_conv", strides=2)(x)
+    x = layers.UpSampling2D(2, name="head5_upsample")(x)
+    x = _convolution(scaled(32, width), "head6_conv")(x)
+    x = layers.UpSampling2D(3, name="head6_upsample")(x)
+    x = _convolution(scaled(16, width), "head7_conv", kernel=2)(x)
+    x = layers.UpSampling2D(5, name="head7_upsample")(x)
+    return keras.Model(inputs, _ab()(x), name="resnet50_autoencoder")
 
 
 @register("vgg16_features", convention="miu", paper="autoencoders")
@@ -159,9 +161,20 @@ def vgg16_features(size=224, weights="imagenet"):
 def vgg16_decoder(size=224, width=1.0):
     """Decoder of VGG16's features, (size / 32, size / 32, 512), to ab, (size, size, 2); `size` is a multiple of 32."""
     require_size("vgg16_decoder", size, 32)
-    inputs = keras.Input((size // 32, size // 32, 512), name="features")
-    outputs = _decoder(inputs, ((256, 1), (128, 2), (64, 2), (32, 2), (16, 2)), width)
-    return keras.Model(inputs, outputs, name="vgg16_decoder")
+    x = inputs = keras.Input((size // 32, size // 32, 512), name="features")
+
+    x = _convolution(scaled(256, width), "decoder1_conv")(x)
+    x = _convolution(scaled(128, width), "decoder2_conv")(x)
+    x = layers.UpSampling2D(2, name="decoder2_upsample")(x)
+    x = _convolution(scaled(64, width), "decoder3_conv")(x)
+    x = layers.UpSampling2D(2, name="decoder3_upsample")(x)
+    x = _convolution(scaled(32, width), "decoder4_conv")(x)
+    x = layers.UpSampling2D(2, name="decoder4_upsample")(x)
+    x = _convolution(scaled(16, width), "decoder5_conv")(x)
+    x = layers.UpSampling2D(2, name="decoder5_upsample")(x)
+    x = _ab()(x)
+    x = layers.UpSampling2D(2, dtype="float32", name="ab_upsample")(x)
+    return keras.Model(inputs, x, name="vgg16_decoder")
 
 
 @register("pix2pix_unet", convention="unit_rgb", paper="autoencoders")
@@ -171,16 +184,18 @@ def pix2pix_unet(size=256, width=1.0):
     x = inputs = keras.Input((size, size, 1), name="gray")
     skips = []
     for i, factor in enumerate((1, 2, 4, 8, 8, 8, 8), 1):
-        x = Conv2D(scaled(32 * factor, width), 4, 2, padding="same", name=f"down{i}_conv")(x)
+        x = layers.Conv2D(scaled(32 * factor, width), 4, 2, padding="same", name=f"down{i}_conv")(x)
         x = layers.LeakyReLU(0.2, name=f"down{i}_relu")(x)
-        x = BatchNormalization(momentum=0.8, name=f"down{i}_bn")(x)
+        x = layers.BatchNormalization(momentum=0.8, name=f"down{i}_bn")(x)
         skips.append(x)
     for i, skip in enumerate(reversed(skips[:-1]), 1):
-        x = _convolution(x, skip.shape[-1], f"up{i}_conv", kernel=4, upsampling=2)
-        x = BatchNormalization(momentum=0.8, name=f"up{i}_bn")(x)
+        x = layers.UpSampling2D(2, name=f"up{i}_upsample")(x)
+        x = _convolution(skip.shape[-1], f"up{i}_conv", kernel=4)(x)
+        x = layers.BatchNormalization(momentum=0.8, name=f"up{i}_bn")(x)
         x = layers.Concatenate(name=f"up{i}_skip")([x, skip])
-    outputs = Conv2D(3, 4, padding="same", activation="sigmoid", upsampling=2, dtype="float32", name="rgb")(x)
-    return keras.Model(inputs, outputs, name="pix2pix_unet")
+    x = layers.UpSampling2D(2, name="up7_upsample")(x)
+    x = layers.Conv2D(3, 4, padding="same", activation="sigmoid", dtype="float32", name="rgb")(x)
+    return keras.Model(inputs, x, name="pix2pix_unet")
 
 
 @register("dropout_autoencoder", convention="unit_rgb", paper="autoencoders")
@@ -204,15 +219,17 @@ def dropout_autoencoder(size=32, width=1.0, dropout=0.2):
         raise InputError(f"The dropout of dropout_autoencoder must be at least 0 and below 1, not {dropout}.")
     x = inputs = keras.Input((size, size, 1), name="gray")
     for i, filters in enumerate((64, 128, 256), 1):
-        x = _convolution(x, scaled(filters, width), f"encoder{i}_conv", strides=2)
+        x = _convolution(scaled(filters, width), f"encoder{i}_conv", strides=2)(x)
     shape = x.shape[1:]
-    x = Dense(scaled(256, width), name="latent_dense")(layers.Flatten(name="flatten")(x))
+    x = layers.Dense(scaled(256, width), name="latent_dense")(layers.Flatten(name="flatten")(x))
     if dropout:
         x = layers.Dropout(dropout, name="latent_dropout")(x)
-    x = Dense(shape[0] * shape[1] * shape[2], name="decoder_dense")(x)
+    x = layers.Dense(shape[0] * shape[1] * shape[2], name="decoder_dense")(x)
     x = layers.Reshape(shape, name="reshape")(x)
     for i, filters in enumerate((256, 128, 64), 1):
-        x = Conv2DTranspose(scaled(filters, width), 3, 2, padding="same", activation="relu", name=f"decoder{i}_conv")(x)
+        x = layers.Conv2DTranspose(
+            scaled(filters, width), 3, 2, padding="same", activation="relu", name=f"decoder{i}_conv"
+        )(x)
     # Transposed with stride 1, as in the cited code.
-    outputs = Conv2DTranspose(3, 3, padding="same", activation="sigmoid", dtype="float32", name="rgb")(x)
+    outputs = layers.Conv2DTranspose(3, 3, padding="same", activation="sigmoid", dtype="float32", name="rgb")(x)
     return keras.Model(inputs, outputs, name="dropout_autoencoder")

@@ -23,7 +23,6 @@ import keras
 from keras import layers
 from keras.initializers import VarianceScaling
 
-from colorize_lib.acceleration.layers import BatchNormalization, Conv2D, Dense
 from colorize_lib.errors import InputError
 from colorize_lib.models import register
 from colorize_lib.models.sizes import require_size, scaled
@@ -33,9 +32,9 @@ from colorize_lib.models.torch_files import read_state_dict
 _BACKBONE_LAYER = re.compile(r"conv1|bn1|layer[1-4]_block[12]_(conv[12]|bn[12]|downsample_(conv|bn))")
 _TORCH_TENSOR = re.compile(r"(conv1|bn1|fc|layer[1-4]\.[01]\.(conv[12]|bn[12]|downsample\.[01]))\.\w+")
 _TORCH_SUFFIXES = {
-    Conv2D: ("weight",),
-    Dense: ("weight", "bias"),
-    BatchNormalization: ("weight", "bias", "running_mean", "running_var"),
+    layers.Conv2D: ("weight",),
+    layers.Dense: ("weight", "bias"),
+    layers.BatchNormalization: ("weight", "bias", "running_mean", "running_var"),
 }
 
 
@@ -44,11 +43,11 @@ def _convolution(x, filters, kernel, name, strides=1):
     if kernel > 1:
         x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
     initializer = VarianceScaling(2.0, "fan_out", "untruncated_normal")
-    return Conv2D(filters, kernel, strides, use_bias=False, kernel_initializer=initializer, name=name)(x)
+    return layers.Conv2D(filters, kernel, strides, use_bias=False, kernel_initializer=initializer, name=name)(x)
 
 
 def _batch_norm(x, name):
-    return BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
 def _basic_block(x, filters, strides, name):
@@ -90,13 +89,13 @@ def resnet18_gray(size=224, width=1.0, classes=365):
     """ResNet-18 for gray images: (size, size, 1) → logits (classes,). 365 are the classes of Places365, as in the code."""
     inputs = keras.Input((size, size, 1), name="gray")
     x = layers.Flatten(name="flatten")(_global(_midlevel(inputs, width), width))
-    return keras.Model(inputs, Dense(classes, dtype="float32", name="fc")(x), name="resnet18_gray")
+    return keras.Model(inputs, layers.Dense(classes, dtype="float32", name="fc")(x), name="resnet18_gray")
 
 
 def _head_convolution(x, filters, name, **options):
     # PyTorch's default initialization of kernels, which the code relies on.
     initializer = VarianceScaling(1 / 3, "fan_in", "uniform")
-    return Conv2D(filters, 3, padding="same", kernel_initializer=initializer, name=name, **options)(x)
+    return layers.Conv2D(filters, 3, padding="same", kernel_initializer=initializer, name=name, **options)(x)
 
 
 def _features(name, size, width, fusion):
@@ -107,10 +106,11 @@ def _features(name, size, width, fusion):
     if fusion:
         everywhere = layers.UpSampling2D(size // 8, name="fusion_repeat")(_global(x, width))
         x = layers.Concatenate(name="fusion_concat")([x, everywhere])
-        x = _batch_norm(Dense(scaled(128, width), name="fusion_dense")(x), "fusion_bn")
+        x = _batch_norm(layers.Dense(scaled(128, width), name="fusion_dense")(x), "fusion_bn")
     x = _batch_norm(_head_convolution(x, scaled(128, width), "head_conv1"), "head_bn1")
     x = layers.ReLU(name="head_relu1")(x)
-    x = _batch_norm(_head_convolution(x, scaled(64, width), "head_conv2", upsampling=2), "head_bn2")
+    x = layers.UpSampling2D(2, name="head_upsample1")(x)
+    x = _batch_norm(_head_convolution(x, scaled(64, width), "head_conv2"), "head_bn2")
     x = layers.ReLU(name="head_relu2")(x)
     return inputs, _head_convolution(x, scaled(64, width), "head_conv3", activation="relu")
 
@@ -126,7 +126,8 @@ def colornet(size=224, width=1.0, fusion=False):
             learned linear map to 128 and batch normalization.
     """
     inputs, x = _features("colornet", size, width, fusion)
-    x = _head_convolution(x, scaled(32, width), "head_conv4", activation="sigmoid", upsampling=2)
+    x = layers.UpSampling2D(2, name="head_upsample2")(x)
+    x = _head_convolution(x, scaled(32, width), "head_conv4", activation="sigmoid")
     x = _head_convolution(x, 2, "head_conv5", dtype="float32")
     x = layers.UpSampling2D(2, dtype="float32", name="ab")(x)
     return keras.Model(inputs, x, name="colornet")
@@ -146,7 +147,7 @@ def colornet_distribution(size=224, width=1.0, bins=313, fusion=False):
         fusion: as in `colornet`.
     """
     inputs, x = _features("colornet_distribution", size, width, fusion)
-    return keras.Model(inputs, Conv2D(bins, 1, dtype="float32", name="logits")(x), name="colornet_distribution")
+    return keras.Model(inputs, layers.Conv2D(bins, 1, dtype="float32", name="logits")(x), name="colornet_distribution")
 
 
 def load_backbone(model, source):

@@ -13,9 +13,8 @@ discriminator has none, and its weights start from Glorot's uniform distribution
 """
 
 import keras
-from keras import layers, ops
+from keras import layers
 
-from colorize_lib.acceleration.layers import BatchNormalization, Conv2D, Conv2DTranspose, Dense
 from colorize_lib.errors import InputError
 from colorize_lib.models import register
 from colorize_lib.models.sizes import require_size, scaled
@@ -29,14 +28,19 @@ DISCRIMINATOR = ((64, 2), (128, 2), (256, 2), (512, 1))
 CLASSIFIER = ((64, 2), (128, 2), (256, 2), (256, 1))
 
 
-class FrozenBatchNormalization(BatchNormalization):
-    """Batch normalization without the batch: its statistics stay 0 and 1, only scale and offset are trained."""
-
-    def call(self, inputs):
-        return super().call(inputs, training=False)
+NORMALIZATIONS = ("frozen", "train", None)
 
 
-NORMALIZATIONS = {"frozen": FrozenBatchNormalization, "train": BatchNormalization, None: None}
+def _normalized(x, batch_norm, name):
+    if batch_norm is None:
+        return x
+    layer = layers.BatchNormalization(name=name)
+    x = layer(x)
+    if batch_norm == "frozen":
+        # Keras' own switch for statistics that stay 0 and 1. It freezes scale and offset too, which the code trains.
+        layer.trainable = False
+        layer.gamma.trainable = layer.beta.trainable = True
+    return x
 
 
 def _check(name, batch_norm, initializer):
@@ -48,10 +52,7 @@ def _check(name, batch_norm, initializer):
 
 def _block(x, layer, batch_norm, activation, name):
     """Convolution `layer`, normalization, activation."""
-    x = layer(x)
-    if batch_norm is not None:
-        x = NORMALIZATIONS[batch_norm](name=f"{name}_bn")(x)
-    return activation(x)
+    return activation(_normalized(layer(x), batch_norm, f"{name}_bn"))
 
 
 def _unet(encoder, *, size, width, batch_norm, initializer, name):
@@ -60,7 +61,7 @@ def _unet(encoder, *, size, width, batch_norm, initializer, name):
     x = inputs = keras.Input((size, size, 1), name="lightness")
     skips = []
     for i, (filters, dropout) in enumerate(((64, 0.0), *encoder), 1):
-        convolution = Conv2D(
+        convolution = layers.Conv2D(
             scaled(filters, width),
             4,
             strides=1 if i == 1 else 2,
@@ -73,7 +74,7 @@ def _unet(encoder, *, size, width, batch_norm, initializer, name):
         if dropout:
             x = layers.Dropout(dropout, name=f"encoder{i}_dropout")(x)
     for i, ((filters, dropout), skip) in enumerate(zip(DECODER, reversed(skips[:-1]), strict=True), 1):
-        convolution = Conv2DTranspose(
+        convolution = layers.Conv2DTranspose(
             scaled(filters, width),
             4,
             strides=2,
@@ -86,7 +87,7 @@ def _unet(encoder, *, size, width, batch_norm, initializer, name):
             x = layers.Dropout(dropout, name=f"decoder{i}_dropout")(x)
         x = layers.Concatenate(name=f"decoder{i}_skip")([skip, x])
     # tanh in float32: bfloat16 has 8 bits of mantissa, coarser than the 1/127.5 steps of ab.
-    ab = Conv2D(2, 1, activation="tanh", kernel_initializer=initializer, dtype="float32", name="ab")(x)
+    ab = layers.Conv2D(2, 1, activation="tanh", kernel_initializer=initializer, dtype="float32", name="ab")(x)
     return keras.Model(inputs, ab, name=name)
 
 
@@ -117,15 +118,9 @@ def kth_generator(size=32, width=1.0, batch_norm="frozen", initializer="glorot_u
     )
 
 
-def _leaky_relu(x):
-    # Not Keras' own: TensorFlow 2.21's graph optimizer fails, with a message for each model, on its LeakyRelu after a bias
-    # where only the input's gradient is wanted, which is what a generator asks of its discriminator.
-    return ops.maximum(x, 0.2 * x)
-
-
 def _convolutions(x, steps, width, batch_norm, initializer):
     for i, (filters, strides) in enumerate(steps, 1):
-        convolution = Conv2D(
+        convolution = layers.Conv2D(
             scaled(filters, width),
             4,
             strides,
@@ -133,7 +128,7 @@ def _convolutions(x, steps, width, batch_norm, initializer):
             kernel_initializer=initializer,
             name=f"block{i}_conv",
         )
-        x = _block(x, convolution, batch_norm, layers.Activation(_leaky_relu, name=f"block{i}_relu"), f"block{i}")
+        x = _block(x, convolution, batch_norm, layers.LeakyReLU(0.2, name=f"block{i}_relu"), f"block{i}")
     return x
 
 
@@ -153,7 +148,7 @@ def patch_discriminator(size=32, width=1.0, batch_norm=None, initializer="glorot
     _check("patch_discriminator", batch_norm, initializer)
     inputs = keras.Input((size, size, 3), name="lightness_ab")
     x = _convolutions(inputs, DISCRIMINATOR, width, batch_norm, initializer)
-    logits = Conv2D(1, 4, padding="same", kernel_initializer=initializer, dtype="float32", name="logits")(x)
+    logits = layers.Conv2D(1, 4, padding="same", kernel_initializer=initializer, dtype="float32", name="logits")(x)
     return keras.Model(inputs, logits, name="patch_discriminator")
 
 
@@ -173,5 +168,5 @@ def vac_classifier(size=32, width=1.0, classes=10, initializer="glorot_uniform")
     _check("vac_classifier", None, initializer)
     inputs = keras.Input((size, size, 3), name="lightness_ab")
     x = layers.Flatten(name="flatten")(_convolutions(inputs, CLASSIFIER, width, None, initializer))
-    logits = Dense(classes, kernel_initializer=initializer, dtype="float32", name="logits")(x)
+    logits = layers.Dense(classes, kernel_initializer=initializer, dtype="float32", name="logits")(x)
     return keras.Model(inputs, logits, name="vac_classifier")

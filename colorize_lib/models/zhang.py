@@ -19,7 +19,6 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from colorize_lib.acceleration.layers import BatchNormalization, Conv2D, Conv2DTranspose
 from colorize_lib.color import CONVENTIONS
 from colorize_lib.color.bins import released_bins
 from colorize_lib.errors import InputError
@@ -40,11 +39,11 @@ def _convolution(x, filters, name, *, strides=1, dilation=1, activation="relu"):
     padding = "same"
     if strides > 1:
         x, padding = layers.ZeroPadding2D(1, name=f"{name}_pad")(x), "valid"
-    return Conv2D(filters, 3, strides, padding, dilation_rate=dilation, activation=activation, name=name)(x)
+    return layers.Conv2D(filters, 3, strides, padding, dilation_rate=dilation, activation=activation, name=name)(x)
 
 
 def _batch_norm(x, name):
-    return BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
 def _block(x, number, filters, convolutions, *, strides=1, dilation=1):
@@ -65,7 +64,7 @@ def _middle(x, width):
 
 def _up(x, number, filters, activation=None):
     """4×4 transposed convolution of stride 2, cropped by one pixel on each side: exactly twice the size."""
-    return Conv2DTranspose(filters, 4, 2, "same", activation=activation, name=f"block{number}_up")(x)
+    return layers.Conv2DTranspose(filters, 4, 2, "same", activation=activation, name=f"block{number}_up")(x)
 
 
 @register("eccv16", convention="zhang", paper="zhang")
@@ -93,11 +92,13 @@ def eccv16(size=256, width=1.0, centres=None, temperature=1.0):
     for i in (1, 2):
         x = _convolution(x, scaled(256, width), f"block8_conv{i}")
     # From here in float32: bfloat16 cannot tell apart the likely bins.
-    x = Conv2D(len(centres), 1, dtype="float32", name="class_logits")(x)
+    x = layers.Conv2D(len(centres), 1, dtype="float32", name="class_logits")(x)
     x = layers.Rescaling(1 / temperature, dtype="float32", name="annealing")(x)
     x = layers.Softmax(dtype="float32", name="class_probabilities")(x)
     kernel = keras.initializers.Constant(np.asarray(centres)[None, None] / CONVENTIONS["zhang"].ab_scale)
-    x = Conv2D(2, 1, use_bias=False, kernel_initializer=kernel, trainable=False, dtype="float32", name="decoder")(x)
+    x = layers.Conv2D(
+        2, 1, use_bias=False, kernel_initializer=kernel, trainable=False, dtype="float32", name="decoder"
+    )(x)
     x = layers.UpSampling2D(4, interpolation="bilinear", dtype="float32", name="ab")(x)
     return keras.Model(inputs, x, name="eccv16")
 
@@ -145,7 +146,8 @@ def siggraph17(size=256, width=1.0, hints=False, classes=False):
         x = layers.Concatenate(name="lightness_and_hints")(list(inputs.values()))
     else:
         inputs = lightness
-        x = ops.pad(lightness, ((0, 0), (0, 0), (0, 0), (0, 3)))
+        zero = layers.Rescaling(0.0, name="no_hints")(lightness)
+        x = layers.Concatenate(name="lightness_and_hints")([lightness, zero, zero, zero])
     block1 = _block(x, 1, scaled(64, width), 2)
     block2 = _block(_subsample(block1, 1), 2, scaled(128, width), 2)
     block3 = _block(_subsample(block2, 2), 3, scaled(256, width), 3)
@@ -155,10 +157,10 @@ def siggraph17(size=256, width=1.0, hints=False, classes=False):
     x = _joined(x, block1, 10, scaled(128, width))
     x = _convolution(x, scaled(128, width), "block10_conv1", activation=None)
     x = layers.LeakyReLU(0.2, name="block10_leaky_relu")(x)
-    ab = Conv2D(2, 1, activation="tanh", dtype="float32", name="ab")(x)
+    ab = layers.Conv2D(2, 1, activation="tanh", dtype="float32", name="ab")(x)
     if not classes:
         return keras.Model(inputs, ab, name="siggraph17")
-    logits = Conv2D(529, 1, dtype="float32", name="class_logits")(block8)
+    logits = layers.Conv2D(529, 1, dtype="float32", name="class_logits")(block8)
     return keras.Model(inputs, {"ab": ab, "class_logits": logits}, name="siggraph17")
 
 

@@ -19,7 +19,6 @@ This is the one module with code for each backend: they differ in how gradients 
 import keras
 from keras import ops
 
-from colorize_lib.acceleration import optimizers
 from colorize_lib.errors import InputError
 from colorize_lib.training.colorizer import Colorizer
 
@@ -60,7 +59,7 @@ def adam_optimizers(learning_rate=3e-4, decay_steps=20_000, decay_rate=0.1, floo
 
     def adam(factor, updates):
         schedule = ExponentialDecay(factor * learning_rate, updates * decay_steps, decay_rate, factor * floor)
-        return optimizers.Adam(schedule, epsilon=1e-8)  # TensorFlow 1's default, which the code takes
+        return keras.optimizers.Adam(schedule, epsilon=1e-8)  # TensorFlow 1's default, which the code takes
 
     return {
         "optimizer": adam(1, generator_updates),
@@ -87,6 +86,7 @@ class AdversarialColorizer(Colorizer):
         classifier_weight: γ.
         label_smoothing: one-sided: true images have the label 1 - label_smoothing in the discriminator's loss. 0 in the code.
         generator_updates: how often the generator is trained on each batch.
+        accelerate: see `Colorizer`.
     """
 
     def __init__(
@@ -100,14 +100,17 @@ class AdversarialColorizer(Colorizer):
         classifier_weight=0.01,
         label_smoothing=0.0,
         generator_updates=2,
+        accelerate=True,
     ):
         if keras.backend.backend() not in ("tensorflow", "jax"):
             raise InputError(
                 f"Adversarial training runs on TensorFlow and on JAX, not on {keras.backend.backend()}: "
                 "set KERAS_BACKEND to tensorflow or jax."
             )
-        super().__init__(generator, convention)
+        super().__init__(generator, convention, accelerate=accelerate)
         self.discriminator, self.classifier = discriminator, classifier
+        self._discriminate = self._faster(discriminator)
+        self._classify = None if classifier is None else self._faster(classifier)
         self.reconstruction_weight, self.classifier_weight = reconstruction_weight, classifier_weight
         self.label_smoothing, self.generator_updates = label_smoothing, generator_updates
         names = ["discriminator_loss", "generator_loss", "generator_adversarial_loss"]
@@ -132,12 +135,18 @@ class AdversarialColorizer(Colorizer):
         Raises:
             InputError: the classifier has no optimizer.
         """
-        self._phases = {"generator": (self.network, keras.optimizers.get(optimizer))}
-        self._phases["discriminator"] = (self.discriminator, keras.optimizers.get(discriminator_optimizer))
-        if self.classifier is not None:
-            if classifier_optimizer is None:
-                raise InputError("A colorizer with a classifier needs a classifier_optimizer: give one to compile.")
-            self._phases["classifier"] = (self.classifier, keras.optimizers.get(classifier_optimizer))
+        optimizers = {
+            "generator": optimizer,
+            "discriminator": discriminator_optimizer,
+            "classifier": classifier_optimizer,
+        }
+        networks = {"generator": self.network, "discriminator": self.discriminator, "classifier": self.classifier}
+        if self.classifier is not None and classifier_optimizer is None:
+            raise InputError("A colorizer with a classifier needs a classifier_optimizer: give one to compile.")
+        self._phases = {}
+        for phase, network in networks.items():
+            if network is not None:
+                self._phases[phase] = (network, self._faster_optimizer(optimizers[phase]))
         # Joined to one, the state of all optimizers goes the way that Keras' trainers have for that of one.
         owner = {id(v): optimizer for network, optimizer in self._phases.values() for v in network.trainable_variables}
         super().compile(keras.optimizers.MultiOptimizer(lambda variable: owner[id(variable)]), loss=loss, **arguments)
@@ -173,7 +182,7 @@ class AdversarialColorizer(Colorizer):
         real = ops.concatenate([lightness, target], axis=-1)
 
         def colorize():
-            return ops.concatenate([lightness, self.network(lightness, training=True)], axis=-1), None
+            return ops.concatenate([lightness, self._run(lightness, training=True)], axis=-1), None
 
         weights, optimizer = self.network.trainable_variables, self._phases["generator"][1]
         fake, _, to_weights = self._pullback(colorize, weights)
@@ -194,7 +203,7 @@ class AdversarialColorizer(Colorizer):
     def _test(self, data):
         rgb, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         lightness, target = self.convention.encode(rgb)
-        prediction = self.network(lightness, training=False)
+        prediction = self._run(lightness)
         real = ops.concatenate([lightness, target], axis=-1)
         fake = ops.concatenate([lightness, prediction], axis=-1)
         losses = self._discriminator_losses(real, fake, training=False)
@@ -215,18 +224,18 @@ class AdversarialColorizer(Colorizer):
         if labels is None:
             raise InputError("A colorizer with a classifier needs labels: make the batches with labels=True.")
         entropies = (
-            ops.sparse_categorical_crossentropy(labels, self.classifier(images, training=training), from_logits=True)
+            ops.sparse_categorical_crossentropy(labels, self._classify(images, training), from_logits=True)
             for images in (real, fake)
         )
         return {"classifier_loss": sum(ops.mean(entropy) for entropy in entropies)}
 
     def _discriminator_losses(self, real, fake, training):
-        on_real = _binary_crossentropy(self.discriminator(real, training=training), 1 - self.label_smoothing)
-        on_fake = _binary_crossentropy(self.discriminator(fake, training=training), 0)
+        on_real = _binary_crossentropy(self._discriminate(real, training), 1 - self.label_smoothing)
+        on_fake = _binary_crossentropy(self._discriminate(fake, training), 0)
         return {"discriminator_loss": on_real + on_fake}
 
     def _generator_losses(self, real, fake, labels, training):
-        adversarial = _binary_crossentropy(self.discriminator(fake, training=training), 1)
+        adversarial = _binary_crossentropy(self._discriminate(fake, training), 1)
         # Keras divides a compiled loss by the number of replicas, which `_minimize` does for all.
         distance = _replicas() * self.compute_loss(y_pred={"target": real[..., 1:], "prediction": fake[..., 1:]})
         total = adversarial + self.reconstruction_weight * distance

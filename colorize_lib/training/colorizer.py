@@ -15,7 +15,7 @@ from keras import ops
 from PIL import Image
 
 from colorize_lib import color, files, models
-from colorize_lib.acceleration import optimizers
+from colorize_lib.acceleration import accelerate, accelerate_optimizer
 from colorize_lib.errors import InputError, reason
 from colorize_lib.images import decode, upright
 from colorize_lib.training import resident
@@ -31,14 +31,18 @@ class Colorizer(resident.ResidentModel):
     (target, prediction) in the convention's scaling. Calling the model returns the dictionary of both.
 
     Args:
-        network: functional model from `colorize_lib.models.build`.
+        network: functional model from `colorize_lib.models.build`, or your own. Save, load and print it as the attribute `network`.
         convention: key of `color.CONVENTIONS`, or a convention.
         channels: which channels of the target the network predicts; None: all of them.
+        accelerate: train and apply the network by `colorize_lib.acceleration.accelerate`, and Adam likewise, with the same results;
+            False: by Keras' own layers and optimizers.
     """
 
-    def __init__(self, network, convention, channels=None):
+    def __init__(self, network, convention, channels=None, accelerate=True):
         super().__init__(name=f"colorizer_{network.name}", dtype="float32")
         self.network = network
+        self.accelerated = accelerate
+        self._run = self._faster(network)
         self.convention = color.CONVENTIONS[convention] if isinstance(convention, str) else convention
         self.channels = channels
 
@@ -52,11 +56,30 @@ class Colorizer(resident.ResidentModel):
         """(height, width) of the photos that the network sees."""
         return self.network.input_shape[1:3]
 
+    def _faster(self, network):
+        """`network` as a function of inputs and `training`; as a model, Keras would count and save its variables twice."""
+        faster = accelerate(network) if self.accelerated else network
+        return lambda inputs, training=False: faster(inputs, training=training)
+
+    def compile(self, optimizer="rmsprop", *arguments, **named):
+        """As `keras.Model.compile`; a plain `keras.optimizers.Adam` is accelerated as the network is."""
+        super().compile(self._faster_optimizer(optimizer), *arguments, **named)
+
+    def _faster_optimizer(self, optimizer):
+        optimizer = keras.optimizers.get(optimizer)
+        return accelerate_optimizer(optimizer) if self.accelerated else optimizer
+
+    def get_config(self):
+        raise InputError(
+            f"A {type(self).__name__} cannot be saved as a whole: save its network by network.save(path), or weights by "
+            "save_weights(path)."
+        )
+
     def call(self, rgb, training=False):
         inputs, target = self.convention.encode(rgb)
         if self.channels is not None:
             target = ops.take(target, self.channels, axis=-1)
-        return {"prediction": self.network(inputs, training=training), "target": target}
+        return {"prediction": self._run(inputs, training), "target": target}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return super().compute_loss(x, y_pred["target"], y_pred["prediction"], sample_weight, training)
@@ -75,7 +98,7 @@ class Colorizer(resident.ResidentModel):
         """
         rgb = ops.convert_to_tensor(rgb)
         lightness = color.rgb_to_lab(rgb)[..., :1]
-        prediction = self.network(self.convention.network_input(lightness, rgb), training=False)
+        prediction = self._run(self.convention.network_input(lightness, rgb))
         return self.convention.ab(prediction), self.convention.decode(lightness, prediction)
 
     def predict_ab(self, photo):
@@ -159,7 +182,8 @@ def compiled(
 def prepare(colorizer, *, optimizer="adam", learning_rate=1e-3, loss="mse", metrics=()):
     """Compile a colorizer that is there already, with the arguments of `compiled`, and return it."""
     means = [keras.metrics.MeanMetricWrapper(function, name=function.__name__) for function in metrics]
-    colorizer.compile(optimizer=optimizers.get(optimizer, learning_rate), loss=loss, metrics=means)
+    optimizer = keras.optimizers.get({"class_name": optimizer, "config": {"learning_rate": learning_rate}})
+    colorizer.compile(optimizer=optimizer, loss=loss, metrics=means)
     return colorizer
 
 

@@ -16,10 +16,10 @@ photos, as any `Colorizer`.
 References: Zhang, Isola, Efros 2016, "Colorful Image Colorization", section 2; George 2022, "Model", "CNN+MRF Model".
 """
 
+import keras
 from keras import ops
 
 from colorize_lib import color
-from colorize_lib.acceleration import optimizers
 from colorize_lib.color import bins, mrf
 from colorize_lib.errors import InputError
 from colorize_lib.training.colorizer import Colorizer
@@ -62,13 +62,14 @@ class DistributionColorizer(Colorizer):
         convention: key of `color.CONVENTIONS`, or a convention; its `network_input` is what the network sees.
         centres: (Q, 2), ab of the bins.
         decoding: key of `DECODINGS`, or a function as the module describes, such as `RandomField()`.
+        accelerate: see `Colorizer`.
 
     Raises:
         InputError: unknown decoding; a network whose output does not fit its input or the bins.
     """
 
-    def __init__(self, network, convention, centres, decoding="annealed_mean"):
-        super().__init__(network, convention)
+    def __init__(self, network, convention, centres, decoding="annealed_mean", accelerate=True):
+        super().__init__(network, convention, accelerate=accelerate)
         size, (rows, columns, count) = network.input_shape[1:3], network.output_shape[1:]
         if count != len(centres) or size[0] % rows or size[0] // rows * columns != size[1]:
             raise InputError(
@@ -82,13 +83,13 @@ class DistributionColorizer(Colorizer):
 
     def decoded(self, decoding):
         """The same network, weights shared, with another decoding."""
-        return DistributionColorizer(self.network, self.convention, self.centres, decoding)
+        return DistributionColorizer(self.network, self.convention, self.centres, decoding, self.accelerated)
 
     def distribution(self, rgb):
         """(batch, size, size, 3) RGB → logits (batch, h, w, Q), and L (batch, h, w, 1): the mean over the pixels of each."""
         rgb = ops.convert_to_tensor(rgb)
         lightness = color.rgb_to_lab(rgb)[..., :1]
-        logits = self.network(self.convention.network_input(lightness, rgb), training=False)
+        logits = self._run(self.convention.network_input(lightness, rgb))
         return logits, ops.average_pool(lightness, self.factor, self.factor)
 
     def predict_color(self, rgb):
@@ -110,5 +111,5 @@ def compiled(network, convention, centres, weights=None, *, learning_rate=1e-3, 
     """
     model = DistributionColorizer(network, convention, centres, decoding)
     loss = bins.BinCrossEntropy(centres, weights, convention, neighbours)
-    model.compile(optimizer=optimizers.Adam(learning_rate), loss=loss)
+    model.compile(optimizer=keras.optimizers.Adam(learning_rate), loss=loss)
     return model

@@ -102,7 +102,7 @@ class FeatureColorizer(Colorizer):
     def __init__(self, backbone, decoder, convention="miu"):
         super().__init__(decoder, convention)
         # As a function, because Keras would count, save and restore a layer's weights with those that are trained.
-        self._features = lambda inputs: backbone(inputs, training=False)
+        self._features = self._faster(backbone)
         self._input_size = backbone.input_shape[1:3]
 
     @property
@@ -110,7 +110,7 @@ class FeatureColorizer(Colorizer):
         return self._input_size
 
     def call(self, features, training=False):
-        return {"prediction": self.network(features, training=training)}
+        return {"prediction": self._run(features, training)}
 
     def _with_target(self, rgb, y_pred):
         return {"target": self.convention.encode(rgb)[1], "prediction": y_pred["prediction"]}
@@ -125,7 +125,7 @@ class FeatureColorizer(Colorizer):
         """As `Colorizer.predict_color`, at the backbone's input size."""
         rgb = color.unit_rgb(rgb)
         lightness = color.rgb_to_lab(rgb)[..., :1]
-        prediction = self.network(self._features(self.convention.network_input(lightness, rgb)), training=False)
+        prediction = self._run(self._features(self.convention.network_input(lightness, rgb)))
         return self.convention.ab(prediction), self.convention.decode(lightness, prediction)
 
 

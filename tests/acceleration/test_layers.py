@@ -1,19 +1,24 @@
+"""Each faster layer has the results of Keras' own, and leaves to Keras what it cannot do."""
+
 import keras
 import numpy as np
 import pytest
-from keras import ops
+from keras import layers, ops
 
-from colorize_lib.acceleration import kernels
-from colorize_lib.acceleration.layers import BatchNormalization, Conv2D, Conv2DTranspose, Dense
+from colorize_lib.acceleration import accelerate, kernels
+from colorize_lib.acceleration.layers import twin
 
 
-def trained(layer, images, policy):
+def plain(network):
+    return network
+
+
+def trained(way, images, policy):
     """Outputs, gradients of scale and offset, and moving statistics of one training step of a layer on top of a convolution."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input(images.shape[1:])
-    x = keras.layers.Conv2D(3, 1, dtype=policy)(inputs)
-    layer = layer(momentum=0.7, epsilon=1e-3, dtype=policy)
-    model = keras.Model(inputs, layer(x))
+    x = layers.Conv2D(3, 1, dtype=policy)(inputs)
+    model = way(keras.Model(inputs, layers.BatchNormalization(momentum=0.7, epsilon=1e-3, dtype=policy)(x)))
     model.compile(keras.optimizers.SGD(1.0), loss=lambda target, found: ops.mean(ops.square(found - target) * target))
     target = np.random.default_rng(1).normal(size=(*images.shape[:3], 3)).astype("float32")
     outputs = np.array(ops.cast(model(images, training=True), "float32"))
@@ -25,10 +30,16 @@ def trained(layer, images, policy):
 @pytest.mark.parametrize(("policy", "tolerance"), [("float32", 2e-5), ("mixed_bfloat16", 0.05)])
 def test_batch_normalization_trains_as_keras_layer(shape, policy, tolerance):
     images = np.random.default_rng(0).normal(3, 2, shape).astype("float32")
-    ours, theirs = (trained(layer, images, policy) for layer in (BatchNormalization, keras.layers.BatchNormalization))
+    ours, theirs = (trained(way, images, policy) for way in (accelerate, plain))
     assert len(ours) == 7
     for found, expected in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+
+
+def normalization(shape, **options):
+    layer = layers.BatchNormalization(**options)
+    layer.build(shape)
+    return twin(layer)
 
 
 def test_batch_normalization_uses_the_kernel_only_where_there_is_one(monkeypatch):
@@ -37,37 +48,26 @@ def test_batch_normalization_uses_the_kernel_only_where_there_is_one(monkeypatch
     monkeypatch.setattr(kernels, "batch_normalization", lambda *given: calls.append(1) or kernel(*given))
     images = np.ones((2, 4, 4, 3), "float32")
     on_tensorflow = keras.backend.backend() == "tensorflow"
-    layer = BatchNormalization()
+    layer = normalization(images.shape)
     layer(images, training=True)
     assert len(calls) == on_tensorflow
     layer(images, training=False)
-    BatchNormalization()(images[:, 0, 0], training=True)
-    BatchNormalization(axis=1)(images, training=True)
-    frozen = BatchNormalization(trainable=False)
+    normalization((2, 3))(images[:, 0, 0], training=True)
+    normalization(images.shape, axis=1)(images, training=True)
+    frozen = normalization(images.shape, trainable=False)
     frozen(images, training=True)
     assert len(calls) == on_tensorflow
     assert np.array(frozen.moving_mean).tolist() == [0, 0, 0]
     assert np.array(layer.moving_mean) == pytest.approx([0.01] * 3)
 
 
-def test_weights_of_both_layers_are_the_same_files(tmp_path):
-    paths = tmp_path / "ours.weights.h5", tmp_path / "keras.weights.h5"
-    models = []
-    for layer, path in zip((BatchNormalization, keras.layers.BatchNormalization), paths, strict=True):
-        models.append(keras.Sequential([keras.Input((4, 4, 2)), layer()]))
-        models[-1].set_weights([np.full(2, value, "float32") for value in range(4)])
-        models[-1].save_weights(path)
-    models[0].set_weights([np.zeros(2, "float32")] * 4)
-    models[0].load_weights(paths[1])
-    assert [weight[0] for weight in models[0].get_weights()] == [0, 1, 2, 3]
-    models[1].load_weights(paths[0])
+def in_integers(way, chain, size, channels):
+    """Outputs, and weights after one compiled training step, of a chain of layers in which all numbers are small integers.
 
-
-def in_integers(chain, size, channels):
-    """Outputs, and weights after one compiled training step, of layers one after the other where all numbers are small integers:
-    bfloat16 computes with those exactly."""
+    bfloat16 computes with those exactly.
+    """
     random = np.random.default_rng(0)
-    network = keras.Sequential([keras.Input((*size, channels)), *chain])
+    network = way(keras.Sequential([keras.Input((*size, channels)), *chain]))
     network.compile(keras.optimizers.SGD(1.0), loss=lambda target, found: ops.sum(found * target), jit_compile=False)
     network.set_weights([random.integers(-1, 2, weight.shape) for weight in network.weights])
     images = random.integers(-1, 2, (2, *size, channels)).astype("float32")
@@ -85,73 +85,106 @@ def assert_same(ours, theirs):
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize(("kernel", "factor"), [(1, 2), (2, 2), (3, 2), (4, 2), (5, 2), (3, 3), (2, 5)])
 @pytest.mark.parametrize("size", [(3, 4), (9, 8)])
-def test_upsampling_within_a_convolution_is_that_before_it(size, kernel, factor, policy):
-    options = dict(padding="same", activation="relu", dtype=policy)
-    channels = 20  # more than the smaller map has positions
-    ours = in_integers([Conv2D(3, kernel, upsampling=factor, **options)], size, channels)
-    plain = [keras.layers.UpSampling2D(factor, dtype=policy), keras.layers.Conv2D(3, kernel, **options)]
+def test_a_convolution_takes_over_the_upsampling_before_it(size, kernel, factor, policy):
+    def results(way):
+        convolution = layers.Conv2D(3, kernel, padding="same", activation="relu", dtype=policy)
+        # More channels than the smaller map has positions.
+        return in_integers(way, [layers.UpSampling2D(factor, dtype=policy), convolution], size, channels=20)
+
+    ours = results(accelerate)
     assert ours[0].shape == (2, factor * size[0], factor * size[1], 3)
-    assert_same(ours, in_integers(plain, size, channels))
+    assert_same(ours, results(plain))
 
 
-@pytest.mark.parametrize("layer", [Conv2D, Conv2DTranspose])
+@pytest.mark.parametrize("kind", [layers.Conv2D, layers.Conv2DTranspose])
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize(("kernel", "strides"), [(1, 1), (3, 1), (4, 2), (3, 2), (2, 3), ((2, 3), (2, 1))])
 @pytest.mark.parametrize("size", [(4, 4), (7, 5), (17, 16)])
-def test_convolutions_learn_as_keras_layers(layer, size, kernel, strides, padding):
+def test_convolutions_learn_as_keras_layers(kind, size, kernel, strides, padding):
     options = dict(strides=strides, padding=padding, use_bias=padding == "same", dtype="mixed_bfloat16")
-    few, many = (
-        (3, 40) if layer is Conv2D else (40, 3)
-    )  # filters, so that small maps have fewer positions than the many
-    of_keras = getattr(keras.layers, layer.__name__)
-    assert_same(*(in_integers([kind(many, kernel, **options)], size, channels=few) for kind in (layer, of_keras)))
+    # Small maps have fewer positions than the larger number of these.
+    channels, filters = (3, 40) if kind is layers.Conv2D else (40, 3)
+    ours, theirs = (in_integers(way, [kind(filters, kernel, **options)], size, channels) for way in (accelerate, plain))
+    assert_same(ours, theirs)
 
 
 @pytest.mark.parametrize("options", [dict(dilation_rate=2), dict(data_format="channels_first"), dict(groups=2)])
 def test_other_convolutions_are_left_to_keras(options, monkeypatch):
     monkeypatch.setattr(kernels, "convolution", None)
     images = np.ones((1, 6, 6, 6), "float32")
-    ours, theirs = (kind(4, 3, kernel_initializer="ones", **options) for kind in (Conv2D, keras.layers.Conv2D))
+    layer = layers.Conv2D(4, 3, kernel_initializer="ones", **options)
+    layer.build(images.shape)
     if "data_format" in options and keras.backend.backend() == "tensorflow":
-        assert ours.compute_output_shape(images.shape) == theirs.compute_output_shape(images.shape)
+        assert twin(layer).compute_output_shape(images.shape) == layer.compute_output_shape(images.shape)
     else:
-        np.testing.assert_array_equal(np.array(ours(images)), np.array(theirs(images)))
+        np.testing.assert_array_equal(np.array(twin(layer)(images)), np.array(layer(images)))
+
+
+def up_and_convolve(upsampling=None, convolution=None, **options):
+    """A network of an upsampling by 2 and a convolution, each with other options than the usual ones."""
+    return keras.Sequential(
+        [
+            keras.Input(options.get("shape", (4, 4, 1))),
+            layers.UpSampling2D(**{"size": 2} | (upsampling or {})),
+            layers.Conv2D(2, **{"kernel_size": 3, "padding": "same"} | (convolution or {})),
+        ]
+    )
 
 
 def test_sizes_may_be_unknown():
-    network = keras.Sequential([keras.Input((None, None, 1)), Conv2D(2, 3, padding="same", upsampling=2)])
+    network = accelerate(up_and_convolve(shape=(None, None, 1)))
     assert network.output_shape == (None, None, None, 2)
     for size in (3, 5):
         assert network.predict(np.ones((1, size, size, 1)), verbose=0).shape == (1, 2 * size, 2 * size, 2)
 
 
-@pytest.mark.parametrize("options", [dict(strides=2), dict(padding="valid"), dict(data_format="channels_first")])
-def test_upsampling_goes_with_plain_convolutions(options):
-    with pytest.raises(ValueError, match="strides of 1, same padding"):
-        Conv2D(2, 3, **{"padding": "same", "upsampling": 2} | options)
+def blurred(x):
+    return ops.average_pool(x, 3, 1, padding="same")
+
+
+@pytest.mark.parametrize(
+    ("upsampling", "convolution"),
+    [
+        ({}, dict(strides=2)),
+        ({}, dict(padding="valid")),
+        ({}, dict(dilation_rate=2)),
+        ({}, dict(kernel_size=1, activation=blurred)),
+        (dict(interpolation="bilinear"), {}),
+        (dict(size=(2, 1)), {}),
+        (dict(dtype="bfloat16"), {}),
+    ],
+)
+def test_another_upsampling_or_convolution_stays_as_it_is(upsampling, convolution):
+    network = up_and_convolve(upsampling, convolution)
+    faster = accelerate(network)
+    assert [layer.name for layer in faster.layers[1:]] == [layer.name for layer in network.layers]
+    images = np.random.default_rng(0).normal(size=(2, 4, 4, 1)).astype("float32")
+    found, expected = (model.predict(images, verbose=0) for model in (faster, network))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_the_smaller_map_is_used_in_compiled_steps(monkeypatch):
     calls = []
     kernel = kernels.upsampled_convolution
     monkeypatch.setattr(kernels, "upsampled_convolution", lambda *given: calls.append(1) or kernel(*given))
-    network = keras.Sequential([keras.Input((4, 4, 1)), Conv2D(2, 3, padding="same", upsampling=2)])
+    network = accelerate(up_and_convolve())
     network(np.ones((1, 4, 4, 1)))
     assert not calls
     network.predict(np.ones((1, 4, 4, 1)), verbose=0)
     assert len(calls) == (keras.backend.backend() == "tensorflow")
 
 
-@pytest.mark.parametrize("layer", [Conv2D(8, 1, name="c"), Conv2DTranspose(8, 2, 2, name="t"), Dense(8, name="d")])
-def test_the_gradient_of_a_bias_keeps_all_terms(layer):
-    """65,536 of them, where bfloat16 stops to count at 256."""
+@pytest.mark.parametrize("kind", [layers.Conv2D, layers.Conv2DTranspose, layers.Dense])
+def test_the_gradient_of_a_bias_keeps_all_terms(kind):
+    """65,536 of them, where bfloat16 stops counting at 256."""
+    options = dict(filters=8, kernel_size=1) if kind is not layers.Dense else dict(units=8)
     found = []
     for policy in ("float32", "mixed_bfloat16"):
-        twin = type(layer).from_config(layer.get_config() | {"dtype": policy})
-        network = keras.Sequential([keras.Input((128, 128, 2)), twin])
+        layer = kind(dtype=policy, **options)
+        network = accelerate(keras.Sequential([keras.Input((128, 128, 2)), layer]))
         network.compile(keras.optimizers.SGD(1.0), loss=lambda target, found: ops.mean(found), jit_compile=False)
         images = np.ones((4, 128, 128, 2), "float32")
         network.train_on_batch(images, np.zeros((4, *network.output_shape[1:]), "float32"))
-        found.append(np.array(twin.bias))
+        found.append(np.array(layer.bias))
     assert found[0] == pytest.approx(np.full(8, -1 / 8), rel=1e-4)
     assert found[1] == pytest.approx(found[0], rel=0.01)

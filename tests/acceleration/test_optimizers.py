@@ -1,11 +1,11 @@
-"""Adam by one kernel has Keras' results, and names lead to Keras' optimizers."""
+"""Adam by one kernel has the results, the configuration and the state of Keras' own."""
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from colorize_lib.acceleration import kernels, optimizers
+from colorize_lib.acceleration import accelerate_optimizer, kernels, optimizers
 
 
 def _trained(optimizer):
@@ -25,7 +25,7 @@ def test_adam_has_the_results_of_keras(monkeypatch, options):
     kernel, calls = kernels.adam, []
     monkeypatch.setattr(kernels, "adam", lambda *arguments: calls.append(kernel(*arguments)))
     schedule = keras.optimizers.schedules.ExponentialDecay(0.05, 2, 0.5)
-    ours = _trained(optimizers.Adam(schedule, **options))
+    ours = _trained(accelerate_optimizer(keras.optimizers.Adam(schedule, **options)))
     assert bool(calls) == kernels.tensorflow_cpu(), "else Keras is compared with itself"
     theirs = _trained(keras.optimizers.Adam(schedule, **options))
     assert len(ours) == len(theirs)
@@ -36,8 +36,8 @@ def test_adam_has_the_results_of_keras(monkeypatch, options):
 
 def test_adam_takes_gradients_in_bfloat16():
     found = []
-    for kind in (optimizers.Adam, keras.optimizers.Adam):
-        variable, optimizer = keras.Variable([1.0, -2.0, 3.0]), kind(0.1)
+    for way in (accelerate_optimizer, lambda optimizer: optimizer):
+        variable, optimizer = keras.Variable([1.0, -2.0, 3.0]), way(keras.optimizers.Adam(0.1))
         optimizer.build([variable])
         for _ in range(2):
             optimizer.apply([ops.cast([0.5, -1.0, 0.0], "bfloat16")], [variable])
@@ -49,16 +49,32 @@ def test_adam_takes_gradients_in_bfloat16():
 def test_what_the_kernel_cannot_do_is_left_to_keras(monkeypatch):
     monkeypatch.setattr(kernels, "adam", lambda *_: pytest.fail("not for the kernel"))
     for dtype, options in (("float32", {"amsgrad": True}), ("bfloat16", {"beta_1": 0.5, "beta_2": 0.5})):
-        variable, optimizer = keras.Variable([1.0], dtype=dtype), optimizers.Adam(0.5, **options)
+        variable = keras.Variable([1.0], dtype=dtype)
+        optimizer = accelerate_optimizer(keras.optimizers.Adam(0.5, **options))
         optimizer.build([variable])
         optimizer.apply([ops.ones((1,), dtype)], [variable])
         np.testing.assert_allclose(ops.convert_to_numpy(ops.cast(variable, "float32")), 0.5, rtol=1e-2)
 
 
-def test_names_are_those_of_keras():
-    assert type(optimizers.get("Adam", 0.5)) is optimizers.Adam
-    other = optimizers.get("rmsprop", 0.5)
-    assert type(other) is keras.optimizers.RMSprop
-    assert float(other.learning_rate) == 0.5
-    with pytest.raises(ValueError, match="nonesuch"):
-        optimizers.get("nonesuch", 0.5)
+def test_the_faster_adam_is_the_same_optimizer():
+    plain = keras.optimizers.Adam(0.5, beta_1=0.25)
+    faster = accelerate_optimizer(plain)
+    assert type(faster) is optimizers.Adam
+    assert faster.get_config() == plain.get_config()
+    variable = keras.Variable([1.0])
+    faster.build([variable])
+    plain.learning_rate = 0.125
+    faster.apply([ops.ones((1,))], [variable])
+    np.testing.assert_allclose(ops.convert_to_numpy(variable), 0.875, rtol=1e-5)
+    assert int(plain.iterations) == 1
+
+
+def test_other_optimizers_stay(monkeypatch):
+    class Own(keras.optimizers.Adam):
+        pass
+
+    for optimizer in (keras.optimizers.RMSprop(), keras.optimizers.AdamW(), Own()):
+        assert accelerate_optimizer(optimizer) is optimizer
+    monkeypatch.setenv("COLORIZE_ACCELERATE", "0")
+    plain = keras.optimizers.Adam()
+    assert accelerate_optimizer(plain) is plain

@@ -9,7 +9,6 @@ from benchmarks import __main__, contenders, networks, report, rows, worker
 from benchmarks.contenders import NETWORKS
 from colorize_lib import models
 from colorize_lib.acceleration import kernels
-from colorize_lib.acceleration.layers import Conv2D
 from colorize_lib.errors import InputError
 
 TINY = dataclasses.replace(rows.TINY, networks={"kth_unet": rows.TINY.networks["kth_unet"]})
@@ -83,9 +82,11 @@ def test_flops_are_counted_by_hand():
     x = layers.Conv2DTranspose(2, 4, 2, "same")(x)  # 4 × 4 positions seen
     expected = 2 * 2 * 16 * 9 * 4 + 3 * 2 * 16 * 16 * 4 * 2
     assert networks.trained_flops(keras.Model(inputs, x)) == expected
-    x = Conv2D(3, 3, padding="same", upsampling=2)(x)  # 8 × 8 positions see 4 × 4 weights, or 16 × 16 see 3 × 3
+    x = layers.Conv2D(3, 3, padding="same")(
+        layers.UpSampling2D(2)(x)
+    )  # 8 × 8 positions see 4 × 4 weights, or 16 × 16 see 3 × 3
     expected += 3 * 2 * 2 * 3 * (8 * 8 * 16 if kernels.tensorflow_cpu() else 16 * 16 * 9)
-    x = Conv2D(5, 1, padding="same", upsampling=2)(x)  # 16 × 16 positions, copied afterwards
+    x = layers.Conv2D(5, 1, padding="same")(layers.UpSampling2D(2)(x))  # 16 × 16 positions, copied afterwards
     expected += 3 * 2 * 3 * 5 * 16 * 16
     assert networks.trained_flops(keras.Model(inputs, x)) == expected
 

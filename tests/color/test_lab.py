@@ -39,6 +39,19 @@ def test_lab_equals_scikit_image_and_no_color_is_lost(way):
     assert np.array_equal(back, rgb)
 
 
+@pytest.mark.parametrize("function", [color.rgb_to_lab, color.lab_to_rgb, color.lightness])
+def test_fast_passes_have_the_results_of_the_textbook(function, monkeypatch):
+    random = np.random.default_rng(0)
+    rgb = random.uniform(0, 1, (4, 16, 16, 3)).astype("float32")
+    rgb[0] = random.choice([0, 1e-4, 0.0031, 0.0405, 1], rgb[0].shape)  # where the formulas change over, and their ends
+    given = np.asarray(color.rgb_to_lab(rgb)) + random.normal(0, 20, rgb.shape) if function is color.lab_to_rgb else rgb
+    fast = np.asarray(compiled(lambda values: function(values))(given.astype("float32")))
+    monkeypatch.setenv("COLORIZE_ACCELERATE", "0")
+    textbook = np.asarray(function(given.astype("float32")))
+    assert np.abs(fast - textbook).max() <= (1e-5 if function is color.lab_to_rgb else 1e-4)
+    assert not np.array_equal(fast, textbook), "else the textbook is compared with itself"
+
+
 def test_out_of_gamut_is_clipped_as_scikit_image_does():
     lab = np.random.default_rng(0).uniform([0, -120, -120], [100, 120, 120], (5000, 3))
     with np.errstate(all="ignore"):

@@ -119,7 +119,7 @@ def test_autoencoder_is_the_printed_listing():
 
 def test_resnet50_head_is_the_printed_listing():
     model = models.build("resnet50_autoencoder", size=90, weights=None)
-    head = keras.Model(model.get_layer("backbone_up").input, model.output)
+    head = keras.Model(model.get_layer("backbone_upsample").input, model.output)
     printed = sequential(
         head.input_shape[1:],
         up(4),

@@ -6,7 +6,6 @@ import pytest
 from overfitting import batch, remaining_error
 
 from colorize_lib import models
-from colorize_lib.acceleration.layers import Conv2D, Conv2DTranspose
 from colorize_lib.errors import InputError
 
 
@@ -24,7 +23,9 @@ def test_shapes_and_parameter_count(decoder, target, channels, count):
     assert model.count_params() == count
 
 
-@pytest.mark.parametrize(("decoder", "kind"), [("upsample", Conv2D), ("transpose", Conv2DTranspose)])
+@pytest.mark.parametrize(
+    ("decoder", "kind"), [("upsample", keras.layers.Conv2D), ("transpose", keras.layers.Conv2DTranspose)]
+)
 def test_six_steps_down_and_six_up_mirror_each_other(decoder, kind):
     model = models.build("yosemite_unet", decoder=decoder)
     down = [model.get_layer(f"down{i}_conv") for i in range(1, 7)]
