@@ -7,7 +7,8 @@ from keras import layers
 
 from colorize_lib import models
 from colorize_lib.acceleration import accelerate, kernels
-from colorize_lib.training.colorizer import WEIGHTS, Colorizer
+from colorize_lib.apps.trained import WEIGHTS
+from colorize_lib.training.colorizer import Colorizer
 
 
 def small_network(activation="relu"):
