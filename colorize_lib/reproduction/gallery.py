@@ -104,7 +104,7 @@ def curves(histories, groups=None):
     Args:
         histories: {network: rows of its history}; training is solid and validation dashed, each network in its own colour. More
             than nine networks share one panel, with their validation loss alone.
-        groups: {"pattern", "name"}: what of a network's name chooses its colour where networks share the panel.
+        groups: {"pattern", "name"}: the group of the pattern in a network's name chooses its colour where networks share a panel.
 
     Returns:
         The text, or None if no history has a loss.
@@ -128,8 +128,8 @@ def curves(histories, groups=None):
         parts.append(f'<text class="soft" x="58" y="{height - 6}">training solid, validation dashed</text>')
     else:
         height = 380
-        groups = groups or {"pattern": "^", "name": "validation loss"}
-        keys = {network: (re.search(groups["pattern"], network) or [""])[0] for network in series}
+        groups = groups or {"pattern": "^()", "name": "validation loss"}
+        keys = {network: (re.search(groups["pattern"], network) or ("", ""))[1] for network in series}
         chosen = {key: COLOURS[i % len(COLOURS)] for i, key in enumerate(sorted(set(keys.values())))}
         lines = [
             ("thin", chosen[keys[name]], name, pairs.get("val_loss", pairs.get("loss")))
@@ -138,7 +138,7 @@ def curves(histories, groups=None):
         title = f"validation loss of {len(series)} networks"
         parts += _panel(title, lines, 0, 0, WIDTH, height - 20)
         for number, (key, colour) in enumerate(chosen.items()):
-            said = escape(f"{groups['name']} {key.strip('_')}".strip())
+            said = escape(f"{groups['name']} {key}".strip())
             parts.append(f'<text x="{58 + 200 * number}" y="{height - 6}" style="fill: {colour}">{said}</text>')
     spoken = escape(f"Learning curves of {', '.join([*series][:EACH])}")
     size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}"'

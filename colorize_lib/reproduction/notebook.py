@@ -14,6 +14,7 @@ from pathlib import Path
 
 from colorize_lib import files, papers
 from colorize_lib.errors import InputError, is_out_of_memory, reason
+from colorize_lib.reproduction import closing
 from colorize_lib.reproduction import parameters as parameters_module
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -83,6 +84,7 @@ def reproduce(name, assignments=()):
     _write_html(folder / "notebook.ipynb")
     _show(folder, time.monotonic() - begun)
     print(f"The command that repeats it, elsewhere, or here with RUN=another:\n  {resolved.command(name)}")
+    print(closing.sentence(folder, resolved.profile))
     return folder
 
 
@@ -204,11 +206,8 @@ def _write_html(path):
 
 
 def _show(folder, seconds):
-    import pandas as pd
-
-    table = folder / "paper_vs_here.csv"
-    if table.exists():
-        print("\nPaper vs. here\n" + pd.read_csv(table).fillna("").to_string(index=False))
+    if (folder / "paper_vs_here.csv").exists():
+        print("\nPaper vs. here\n\n" + closing.table(folder / "paper_vs_here.csv"))
     print(f"\nDone in {seconds:.0f} s. In {folder}:")
     for item, meaning in (
         ("notebook.ipynb", "the executed notebook"),

@@ -20,6 +20,7 @@ from pathlib import Path
 from colorize_lib import papers
 from colorize_lib.errors import InputError, reason
 from colorize_lib.evaluation import scores, statistics
+from colorize_lib.reproduction.closing import is_constant
 
 ROOT = Path(__file__).parents[2]
 PICTURES = (".jpg", ".png", ".webp")
@@ -289,11 +290,6 @@ def section(paper):
                 shown.differences.append(f"{_name(system)}, {outside}: {why}.")
     shown.claims = _claims(found, words.get("claims", {}))
     return shown
-
-
-def is_constant(system):
-    """Whether a system of this name is a prediction that needs no network."""
-    return system.startswith(("gray", "mean ", "median "))
 
 
 def _row(value):

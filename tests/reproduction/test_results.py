@@ -176,11 +176,12 @@ def test_curves_are_where_the_numbers_are():
 def test_many_networks_share_a_panel_and_are_coloured_by_what_they_have_in_common():
     rows = [{"epoch": e, "loss": 1 / e, "val_loss": 2 / e} for e in (1, 2)]
     names = [f"net_lr{rate}_seed{seed}" for rate in ("0.1", "0.01") for seed in range(6)]
-    text = gallery.curves(dict.fromkeys(names, rows), {"pattern": "_lr[0-9.]+_", "name": "rate"})
+    text = gallery.curves(dict.fromkeys(names, rows), {"pattern": "_lr([0-9.]+)_", "name": "rate"})
     colours = re.findall(r'stroke="(#\w+)" points', text)
     assert len(colours) == 12
     assert len(set(colours[:6])) == len(set(colours[6:])) == 1
     assert len(set(colours)) == 2
+    assert "rate 0.01<" in text
 
 
 def test_collect_takes_finished_runs_only(tmp_path):
