@@ -149,7 +149,7 @@ def _add_page(command, run):
 def _parser():
     parser = argparse.ArgumentParser(prog="python -m colorize_lib", description="Learned image colorization in Keras.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = commands.add_parser("reproduce", help="run a paper's notebook and print its results beside the paper's")
+    command = commands.add_parser("reproduce", help="run a paper's notebook and print its results next to the paper's")
     command.add_argument("paper", help=f"{', '.join(papers.KEYS)}, or all: one after another")
     command.add_argument("parameters", nargs="*", metavar="NAME=VALUE", help="such as PROFILE=paper EPOCHS=3 SEEDS=3")
     command.set_defaults(call=_reproduce)
@@ -170,14 +170,14 @@ def _parser():
         help="name of the network, or folder of a trained one (default: %(default)s)",
     )
     command.add_argument(
-        "-o", "--output", metavar="DIR", help="folder of the results (default: beside the photo, NAME-colorized)"
+        "-o", "--output", metavar="DIR", help="folder of the results (default: next to the photo, NAME-colorized)"
     )
     command.add_argument(
-        "--weights", metavar="FILE", help="weights of a run (default: those that come with the project)"
+        "--weights", metavar="FILE", help="weights of a run (default: the bundled ones)"
     )
     command.add_argument("--size", type=int, help="side of the network's input in pixels (default: the network's own)")
     command.add_argument("--saturation", type=float, default=1.0, help="factor on the predicted colour (default: 1)")
-    command.add_argument("--side-by-side", action="store_true", help="write gray and colorized beside each other")
+    command.add_argument("--side-by-side", action="store_true", help="write gray and colorized side by side")
     command.set_defaults(call=_colorize)
     command = commands.add_parser(
         "models", help="list the networks: numbers of parameters, papers, where their weights are"
@@ -190,7 +190,7 @@ def _parser():
     command.add_argument("-o", "--output", help="file to write, .weights.h5 (default: in the data home)")
     command.set_defaults(call=_convert)
     command = commands.add_parser("app", help="colorize photographs by a click: a page on this machine")
-    _add_page(command, "run folder whose networks are offered beside the bundled ones; may be repeated")
+    _add_page(command, "run folder whose networks are offered next to the bundled ones; may be repeated")
     command.set_defaults(call=_app)
     command = commands.add_parser("turing-test", help="the Turing test of VAC+GAN: a page on this machine")
     _add_page(command, "run folder whose networks are tested instead of the bundled ones; may be repeated")
@@ -236,7 +236,7 @@ def main(arguments=None):
         print("error: Memory ran out: choose a smaller size, or smaller photographs.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Stopped. The same command goes on after the last finished epoch.", file=sys.stderr)
+        print("Stopped. The same command resumes after the last finished epoch.", file=sys.stderr)
         return 130
 
 

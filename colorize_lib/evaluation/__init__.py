@@ -1,4 +1,4 @@
-"""Scores, judges, and plots."""
+"""Scores, statistics, claims, judges, and plots."""
 
 import lazy_loader
 
