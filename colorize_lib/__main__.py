@@ -172,9 +172,7 @@ def _parser():
     command.add_argument(
         "-o", "--output", metavar="DIR", help="folder of the results (default: next to the photo, NAME-colorized)"
     )
-    command.add_argument(
-        "--weights", metavar="FILE", help="weights of a run (default: the bundled ones)"
-    )
+    command.add_argument("--weights", metavar="FILE", help="weights of a run (default: the bundled ones)")
     command.add_argument("--size", type=int, help="side of the network's input in pixels (default: the network's own)")
     command.add_argument("--saturation", type=float, default=1.0, help="factor on the predicted colour (default: 1)")
     command.add_argument("--side-by-side", action="store_true", help="write gray and colorized side by side")
