@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
 from pathlib import Path
 
@@ -21,6 +22,8 @@ _ADVICE = {
     errno.EEXIST: "it is a file where a folder is needed; move it, or choose another name",
     errno.ENOENT: "it does not exist; check the name",
     errno.EISDIR: "it is a folder; name a file",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one, or another folder",
+    errno.EFBIG: "the file would be larger than is allowed here (see `ulimit -f`); raise the limit, or choose another disk",
     errno.EIO: "the disk reports an input/output error; check it, or choose another disk",
 }
 
@@ -50,7 +53,9 @@ def disk_errors(path, doing="write"):
         code = _code(error)
         if code not in _ADVICE:
             raise
-        raise InputError(f"Cannot {doing} {getattr(error, 'filename', None) or path}: {_ADVICE[code]}.") from error
+        named = str(getattr(error, "filename", None) or path)
+        named = path if Path(named).name.startswith(".partial-") else named
+        raise InputError(f"Cannot {doing} {named}: {_ADVICE[code]}.") from error
 
 
 def _code(error):
@@ -60,16 +65,24 @@ def _code(error):
 
 
 @contextlib.contextmanager
-def atomic(path):
-    """Yield a temporary path beside `path`; when the block ends well, it is synced and takes the name `path`.
+def atomic(path, replace=True):
+    """Yield a temporary path next to `path`; when the block ends well, it is synced and takes the name `path`.
 
     A process killed at any moment leaves either the old file or the new one. The temporary name keeps the suffix, because
-    writers choose the format by it. Raises `InputError` where the disk refuses.
+    writers choose the format by it.
+
+    Args:
+        path: the file to write; its folder is made if need be.
+        replace: take the place of a file that is there.
+
+    Raises:
+        InputError: the disk refuses; or, without `replace`, there is a file of this name, which stays as it is.
     """
     path = Path(path)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".partial-", suffix="".join(path.suffixes), dir=path.parent)
+        suffix = "".join(path.suffixes[-2:])[-40:]
+        handle, name = tempfile.mkstemp(prefix=".partial-", suffix=suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -77,9 +90,36 @@ def atomic(path):
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
             os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
+            if replace:
+                os.replace(temporary, path)
+            else:
+                _rename_to_new(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _rename_to_new(temporary, path):
+    """Give the file the name `path`, which must be free: a second name refuses one that is taken, a renaming does not."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError as error:
+        raise InputError(f"{path} is there already; it is left alone.") from error
+    except OSError:  # a file system without second names, such as that of a memory card
+        if path.exists() or path.is_symlink():
+            raise InputError(f"{path} is there already; it is left alone.") from None
+        os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def open_regular(path):
+    """Open a file to read bytes, if it is a regular one: pipes may never end, and devices neither.
+
+    Raises `InputError` with the reason alone, without the file's name, for any other kind of file; OSError.
+    """
+    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise InputError("it is no regular file; give - to read standard input")
+        yield file
 
 
 def sweep(folder):
