@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 from colorize_lib import papers
-from colorize_lib.errors import InputError, is_out_of_memory
+from colorize_lib.errors import InputError, is_out_of_memory, printable
+
+# Formats of results, as in `colorize_lib.images.WRITABLE`, which is not imported for a list of commands.
+_WRITABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM", "AVIF", "JPEG2000", "HEIF")
 
 
 def _models(arguments):
@@ -46,20 +49,49 @@ def _bundle(arguments):
 
 
 def _colorize(arguments):
-    from colorize_lib.apps.photographs import colorize_files
+    from colorize_lib.apps import guided, photographs, trained
 
-    failed = colorize_files(
-        arguments.photo,
-        arguments.model,
-        output=arguments.output,
-        weights=arguments.weights,
-        size=arguments.size,
+    settings = photographs.Settings(
         saturation=arguments.saturation,
         side_by_side=arguments.side_by_side,
+        hints=guided.read_hints(arguments.hints) if arguments.hints else (),
+        first_page=arguments.first_page,
+        tolerant=arguments.tolerant,
+        kind=arguments.format and arguments.format.upper(),
+        quality=arguments.quality,
+        memory=arguments.memory,
+        keep_dates=arguments.keep_dates,
     )
-    for photo, reason in failed.items():
-        print(f"error: {photo}: {reason}", file=sys.stderr)
-    return 1 if failed else 0
+    report = photographs.Report()
+    # What was colorized goes to standard output where a photograph does not.
+    stream = sys.stderr if "-" in arguments.photo and not arguments.output else sys.stdout
+    try:
+        photographs.colorize_files(
+            arguments.photo,
+            arguments.model or trained.DEFAULT,
+            output=arguments.output,
+            weights=arguments.weights,
+            size=arguments.size,
+            existing="overwrite" if arguments.overwrite else "skip" if arguments.skip_existing else "leave",
+            settings=settings,
+            report=report,
+        )
+    except KeyboardInterrupt:
+        _print_report(report, stream)
+        print("Stopped; the same command with --skip-existing colorizes the others.", file=sys.stderr)
+        return 130
+    _print_report(report, stream)
+    return 1 if report.failed or report.left else 0
+
+
+def _print_report(report, stream):
+    for photo, note in report.notes:
+        print(printable(f"note: {photo}: {note}"), file=sys.stderr)
+    for photo, reason in report.left.items():
+        print(printable(f"left alone: {photo}: {reason}"), file=sys.stderr)
+    for photo, reason in report.failed.items():
+        print(printable(f"error: {photo}: {reason}"), file=sys.stderr)
+    print(printable(report.summary()), file=stream)
 
 
 def _convert(arguments):
@@ -136,14 +168,84 @@ def _rescore(arguments):
 
 def _add_page(command, run):
     command.add_argument("--run", action="append", default=[], metavar="FOLDER", help=run)
-    command.add_argument("--port", type=int, default=8866, help="default: %(default)s")
+    command.add_argument("--port", type=_number(int, 1, 65535), default=8866, help="default: %(default)s")
     command.add_argument(
-        "--visitors", type=int, default=4, metavar="N", help="at most N at once (default: %(default)s)"
+        "--visitors",
+        type=_number(int, 1, 1000),
+        default=4,
+        metavar="N",
+        help="at most N at once (default: %(default)s)",
     )
     command.add_argument("--no-browser", dest="browser", action="store_false", help="do not open the browser")
     command.add_argument(
         "--open-to-others", action="store_true", help="let other machines in: without password, without encryption"
     )
+
+
+def _add_colorize(command):
+    command.add_argument(
+        "photo",
+        nargs="+",
+        metavar="PHOTO",
+        help="file, folder, pattern in quotation marks, film, or - for standard input",
+    )
+    command.add_argument(
+        "-m", "--model", help="name of the network, or folder of a trained one (default: the bundled network)"
+    )
+    command.add_argument(
+        "-o", "--output", metavar="DIR", help="folder of the results (default: next to the photo, as NAME-colorized)"
+    )
+    command.add_argument("--weights", metavar="FILE", help="weights of a run (default: the bundled ones)")
+    command.add_argument(
+        "--size", type=_number(int, 8, 4096), help="side of the network's input in pixels (default: the network's own)"
+    )
+    command.add_argument(
+        "--saturation", type=_number(float, 0, 4), default=1.0, help="factor on the predicted colour (default: 1)"
+    )
+    command.add_argument("--side-by-side", action="store_true", help="write gray and colorized next to each other")
+    command.add_argument(
+        "--hints",
+        metavar="FILE",
+        help="colours of points, one a line: X Y #RRGGBB, X and Y from 0 to 1 (-m siggraph17)",
+    )
+    existing = command.add_mutually_exclusive_group()
+    existing.add_argument("--skip-existing", action="store_true", help="pass over photos whose results are there")
+    existing.add_argument(
+        "--overwrite", action="store_true", help="replace results that this command made there from the same photo"
+    )
+    command.add_argument("--first-page", action="store_true", help="of files with several pages or frames, the first")
+    command.add_argument("--tolerant", action="store_true", help="colorize what is there of a file that ends early")
+    command.add_argument(
+        "--format", choices=[kind.lower() for kind in _WRITABLE], help="of the results (default: each photo's own)"
+    )
+    command.add_argument(
+        "--quality", type=_number(int, 1, 100), help="of JPEG, WebP, AVIF and HEIC (default: each photo's own, else 95)"
+    )
+    command.add_argument(
+        "--memory",
+        type=_number(float, 0.1, 1024),
+        default=4.0,
+        metavar="GB",
+        help="that one photo may take (default: 4)",
+    )
+    command.add_argument("--keep-dates", action="store_true", help="give the results the dates of the photos' files")
+    command.set_defaults(call=_colorize)
+
+
+def _number(kind, low, high):
+    """A type of argparse: a number of this kind from `low` to `high`."""
+
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not low <= value <= high:
+            what = "whole number" if kind is int else "number"
+            raise argparse.ArgumentTypeError(f"{text!r} is no {what} from {low:g} to {high:g}")
+        return value
+
+    return parse
 
 
 def _parser():
@@ -159,24 +261,8 @@ def _parser():
     command.add_argument("--wheels", metavar="DIR", default="wheelhouse", help="(default: %(default)s)")
     command.add_argument("--part", metavar="SIZE", help="write parts of at most this size, such as 500M")
     command.set_defaults(call=_bundle)
-    command = commands.add_parser(
-        "colorize", help="colorize photographs: files, folders, patterns, or - for standard input"
-    )
-    command.add_argument("photo", nargs="+", metavar="PHOTO")
-    command.add_argument(
-        "-m",
-        "--model",
-        default="polychromify",
-        help="name of the network, or folder of a trained one (default: %(default)s)",
-    )
-    command.add_argument(
-        "-o", "--output", metavar="DIR", help="folder of the results (default: next to the photo, NAME-colorized)"
-    )
-    command.add_argument("--weights", metavar="FILE", help="weights of a run (default: the bundled ones)")
-    command.add_argument("--size", type=int, help="side of the network's input in pixels (default: the network's own)")
-    command.add_argument("--saturation", type=float, default=1.0, help="factor on the predicted colour (default: 1)")
-    command.add_argument("--side-by-side", action="store_true", help="write gray and colorized side by side")
-    command.set_defaults(call=_colorize)
+    command = commands.add_parser("colorize", help="colorize photographs, or the frames of a film")
+    _add_colorize(command)
     command = commands.add_parser(
         "models", help="list the networks: numbers of parameters, papers, where their weights are"
     )
@@ -195,7 +281,7 @@ def _parser():
     command.add_argument(
         "--dataset", default="photos", help="its test images are shown (default: the bundled photographs)"
     )
-    command.add_argument("--images", type=int, metavar="N", help="draw N of them at random")
+    command.add_argument("--images", type=_number(int, 1, 1_000_000), metavar="N", help="draw N of them at random")
     command.add_argument("--store", metavar="FILE", help="SQLite file of the answers (default: among the runs)")
     command.add_argument("--statistics", action="store_true", help="print the statistics, serve nothing")
     command.add_argument("--export", metavar="FILE", help="write all answers to a CSV file, serve nothing")
@@ -223,7 +309,12 @@ def main(arguments=None):
         sys.stdout.flush()
         return status
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(printable(f"error: {error}"), file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if error.name not in ("tensorflow", "jax", "torch"):
+            raise
+        print(f"error: Keras needs {error.name}: run `pip install {error.name}`.", file=sys.stderr)
         return 2
     except BrokenPipeError:  # who reads, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -234,8 +325,13 @@ def main(arguments=None):
         print("error: Memory ran out: choose a smaller size, or smaller photographs.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Stopped. The same command resumes after the last finished epoch.", file=sys.stderr)
+        print("Stopped; the same command resumes after what is finished.", file=sys.stderr)
         return 130
+
+
+def colorize():
+    """The command `colorize`: `python -m colorize_lib colorize`."""
+    return main(["colorize", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

@@ -21,3 +21,8 @@ def is_out_of_memory(name, message):
     """Whether an exception, given as the name of its class and its message, says that memory ran out, on any backend."""
     text = f"{name} {message}".lower()
     return any(sign in text for sign in _MEMORY)
+
+
+def printable(text):
+    """A text for the terminal: control characters, as names of files may hold them, are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))

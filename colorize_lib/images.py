@@ -166,14 +166,15 @@ class Photo:
 
     def __init__(self, file, managed=True, max_pixels=MAX_PIXELS, tolerant=False):
         self.notes = []
-        self._file, self._managed, self._max_pixels, self._tolerant = file, managed, max_pixels, tolerant
-        with _reasons(file, max_pixels):
+        self._file, self._managed, self.max_pixels, self._tolerant = file, managed, max_pixels, tolerant
+        with _reasons(file):
             file.seek(0)
             head = file.read(16)
             file.seek(0)
             self._pages = _tiff_pages(file, self.notes) if head[:4] in _TIFF_HEADS else None
             if self._pages is None:
                 self._image = Image.open(file, formats=_formats(head))
+                _check_size(*self._image.size, max_pixels)
                 self._numbers = self._pictures()
         self.format = "TIFF" if self._pages else _FORMATS.get(self._image.format, self._image.format)
 
@@ -186,6 +187,11 @@ class Photo:
         return (self._pages[0].imagewidth, self._pages[0].imagelength) if self._pages else self._image.size
 
     @property
+    def deep(self):
+        """Whether it has more than 8 bits a sample."""
+        return self._pages[0].bitspersample > 8 if self._pages else _is_deep(self._image)
+
+    @property
     def loop(self):
         """How often an animation is repeated; 0: for ever."""
         return 0 if self._pages else self._image.info.get("loop", 0)
@@ -193,12 +199,12 @@ class Photo:
     def frame(self, number=0):
         """The `Frame` of this number. Raises InputError if it cannot be decoded."""
         try:
-            with _reasons(self._file, self._max_pixels):
+            with _reasons(self._file):
                 return self._frame(number)
         except InputError as error:
             if not self._tolerant or "memory" in str(error):
                 raise
-        with _reasons(self._file, self._max_pixels), _truncated_files():
+        with _reasons(self._file), _truncated_files():
             if self._pages is None:
                 self._file.seek(0)
                 self._image = Image.open(self._file, formats=_formats(b""))
@@ -208,9 +214,9 @@ class Photo:
 
     def _frame(self, number):
         if self._pages:
-            return _tiff_frame(self._file, number, self._pages[number], self._managed, self._max_pixels)
+            return _tiff_frame(self._file, number, self._pages[number], self._managed, self.max_pixels)
         self._image.seek(self._numbers[number])
-        _check_size(*self._image.size, self._max_pixels)
+        _check_size(*self._image.size, self.max_pixels)
         return _frame(self._image, self._managed, self._file if len(self) == 1 else None, self.notes)
 
     def _pictures(self):
@@ -226,7 +232,7 @@ class Photo:
 
     def metadata(self, number=0):
         """The `Metadata` of the file; of a TIFF that of its page `number`."""
-        with _reasons(self._file, self._max_pixels):
+        with _reasons(self._file):
             if self._pages:
                 return _tiff_metadata(self._file, self._pages[number])
             return _metadata(self._image, self._file, self.notes)
@@ -268,23 +274,25 @@ def _formats(head):
 
 
 @contextlib.contextmanager
-def _reasons(file=None, max_pixels=MAX_PIXELS):
+def _reasons(file=None):
     """Turn whatever damaged files make the decoders raise into an `InputError`."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None  # sizes are checked here, against another limit
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns about harmless damage in metadata and about large images
+            warnings.simplefilter("ignore")  # Pillow warns about harmless damage in metadata
             yield
     except InputError:
         raise
     except MemoryError as error:
         raise InputError("memory ran out while it was read; make it smaller") from error
-    except Image.DecompressionBombError as error:
-        raise InputError(f"more than the {max_pixels:,} pixels that are read") from error
     except Image.UnidentifiedImageError as error:
         empty = not file.seek(0, io.SEEK_END)
         raise InputError("the file is empty" if empty else f"no image of a known format ({_KINDS})") from error
     except Exception as error:  # damaged files make the decoders raise almost anything
         raise InputError(f"it cannot be decoded: {reason(error)}") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 @contextlib.contextmanager
@@ -308,7 +316,7 @@ def _strips(height):
 def _frame(image, managed=True, file=None, notes=None):
     """The picture of a `PIL.Image.Image` at its present frame; `file` is what a PNG of 16 bits is decoded from."""
     profile = image.info.get("icc_profile")
-    deep = image.format == "PNG" and any(";16" in str(tile.args) for tile in image.tile) and image.mode != "I;16"
+    deep = image.format == "PNG" and image.mode not in _GRAY_OF_MORE_BITS and _is_deep(image)
     if deep and file is not None:
         file.seek(0)
         values = imagecodecs.png_decode(file.read())
@@ -336,6 +344,10 @@ def _frame(image, managed=True, file=None, notes=None):
     if gamma and not image.info.get("srgb") and abs(gamma - 0.45455) > 0.02:
         pixels = _of_gamma(gamma)[pixels]
     return Frame(np.ascontiguousarray(pixels), alpha, duration)
+
+
+def _is_deep(image):
+    return image.mode in _GRAY_OF_MORE_BITS or any(";16" in str(tile.args) for tile in image.tile)
 
 
 def _orientation(image):

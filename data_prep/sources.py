@@ -12,31 +12,11 @@ import numpy as np
 
 from colorize_lib import files
 from colorize_lib.errors import InputError
+from colorize_lib.images import READABLE
 from data_prep.arrays import Plan, Rows
 from data_prep.readers import GEOMETRIES, Patches, Photos, Records
 
 PHOTOS = Path(__file__).parent / "photos"
-
-# HEIC is listed although it is not read: a folder full of it should say so, not look empty.
-SUFFIXES = (
-    *(
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".gif",
-        ".bmp",
-        ".ppm",
-        ".pgm",
-        ".pnm",
-        ".avif",
-    ),
-    *(".jp2", ".mpo", ".heic", ".heif"),
-)
 
 
 def images_below(root):
@@ -45,7 +25,7 @@ def images_below(root):
     for folder, folders, names in os.walk(root, onerror=_cannot_list):
         folders[:] = [name for name in folders if not name.startswith(".")]
         prefix = "" if folder == str(root) else Path(folder).relative_to(root).as_posix() + "/"
-        found += [prefix + name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+        found += [prefix + name for name in names if name.lower().endswith(READABLE) and not name.startswith(".")]
     return sorted(found)
 
 
@@ -231,7 +211,7 @@ def folder(home, size, options):
 def _folder_plan(name, root, size, options, managed):
     items = images_below(root)
     if not items:
-        raise InputError(f"{root} holds no photographs ({', '.join(SUFFIXES)}): give another folder.")
+        raise InputError(f"{root} holds no photographs ({', '.join(READABLE)}): give another folder.")
     tops = [item.split("/")[0] if "/" in item else None for item in items]
     classes = sorted({top for top in tops if top is not None})
     labels = {item: -1 if top is None else classes.index(top) for item, top in zip(items, tops, strict=True)}

@@ -11,14 +11,15 @@ import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import imagecodecs
 import keras
 import numpy as np
 import pytest
+import tifffile
 import tiny_training
 from PIL import Image, ImageCms
 
-from colorize_lib.apps import photographs
-from colorize_lib.apps.trained import load_trained
+from colorize_lib.apps import photographs, trained
 from colorize_lib.errors import InputError
 from colorize_lib.reproduction import parameters, results
 from colorize_lib.training import runs
@@ -187,20 +188,29 @@ def photos(tmp_path):
         ("d.webp", dict(exif=exif, icc_profile=profile)),
         ("e.gif", {}),
         ("f.bmp", dict(dpi=(72, 72))),
+        ("g.tif", dict(compression="tiff_lzw")),
+        ("h.avif", dict(exif=exif)),
+        ("i.jp2", {}),
+        ("j.ppm", {}),
     ):
         image.save(tmp_path / name, **options)
+    deep = np.asarray(image, np.uint16) * 257
+    tifffile.imwrite(tmp_path / "k.tif", deep, photometric="rgb", planarconfig="contig")
+    (tmp_path / "l.png").write_bytes(imagecodecs.png_encode(deep))
     return with_bytes(*sorted(tmp_path.glob("?.*")))
 
 
 def test_photographs(photos, tmp_path, monkeypatch):
     """Read, colorized, and written again with what they hold besides pixels; the network is left out."""
     network = SimpleNamespace(
-        colorize=lambda photo, saturation, ab=None: np.asarray(Image.fromarray(photo).convert("RGB"))
+        predict_ab=lambda photo: np.zeros((8, 8, 2), np.float32),
+        colorize=lambda photo, saturation, ab: photo if photo.ndim == 3 else np.stack([photo] * 3, axis=-1),
     )
-    monkeypatch.setattr(photographs, "load", lambda *arguments, **options: network)
+    monkeypatch.setattr(trained, "load", lambda *arguments, **options: network)
 
     def colorize(path):
-        for reason in photographs.colorize_files([str(path)], output=tmp_path / "out").values():
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        for reason in photographs.colorize_files([str(path)], output=tmp_path / "out").failed.values():
             raise InputError(reason)
 
     said = survey(photos, colorize, tmp_path)
@@ -273,7 +283,7 @@ def test_results_of_others(tmp_path):
 def test_descriptions_of_networks(run_folder, tmp_path):
     """network.json, by which the network of a run is built again."""
     path = run_folder / "supervised" / "network.json"
-    said = survey(with_bytes(path), lambda path: load_trained(path.parent), tmp_path, 100)
+    said = survey(with_bytes(path), lambda path: trained.load_trained(path.parent), tmp_path, 100)
     assert len(refused(said)) > 50
 
 

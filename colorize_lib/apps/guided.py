@@ -9,7 +9,7 @@ import math
 import numpy as np
 from keras import ops
 
-from colorize_lib import color
+from colorize_lib import color, files
 from colorize_lib.apps import public_weights
 from colorize_lib.errors import InputError
 from colorize_lib.models import zhang
@@ -38,6 +38,30 @@ def hint(x, y, rgb):
         raise InputError(f"{rgb!r} is no colour: write it as #rrggbb.") from error
     a, b = np.asarray(color.rgb_to_lab(pixel))[0, 1:]
     return float(x), float(y), float(a), float(b)
+
+
+def read_hints(path):
+    """Hints from a text file: one a line, X Y #RRGGBB; empty lines and what follows a `;` are left out.
+
+    Returns:
+        Tuple of `hint`.
+
+    Raises:
+        InputError: it cannot be read, or a line is no hint; the message has the line's number.
+    """
+    with files.disk_errors(path, "read"), files.open_regular(path) as file:
+        lines = file.read(1 << 20).decode("utf-8", errors="replace").splitlines()
+    hints = []
+    for number, line in enumerate(lines, 1):
+        words = line.partition(";")[0].replace(",", " ").split()
+        if not words:
+            continue
+        try:
+            x, y, rgb = float(words[0]), float(words[1]), words[2]
+            hints.append(hint(x, y, rgb))
+        except (ValueError, IndexError) as error:
+            raise InputError(f"{path}, line {number}, is no hint: write X Y #RRGGBB, X and Y from 0 to 1.") from error
+    return tuple(hints)
 
 
 class GuidedColorizer(Colorizer):

@@ -1,148 +1,461 @@
-"""Colorizing files of photographs: many at once, each kept in its own resolution, file format, colour profile and DPI."""
+"""Colorizing files of photographs: many at once, each as its file was, and nothing lost on the way.
+
+A result keeps its photograph's resolution, format, compression, depth, transparency, colour profile and metadata, as far as the
+format can hold them; what it cannot hold is said. A file that is there is never replaced, unless `existing="overwrite"` and this
+module made it there, which the list `.colorized.jsonl` in each folder of results records.
+"""
 
 import contextlib
+import hashlib
 import io
+import json
+import os
 import sys
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms
 
-from colorize_lib import files
-from colorize_lib.apps.trained import load, load_trained
-from colorize_lib.errors import InputError
-from colorize_lib.images import decode
+from colorize_lib import files, images
+from colorize_lib.apps import trained
+from colorize_lib.apps.guided import GuidedColorizer
+from colorize_lib.errors import InputError, is_out_of_memory, reason
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".avif", ".jp2")
-_WRITABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM", "AVIF", "JPEG2000")  # the others become PNG
-_ORIENTATION = 0x0112
-# In a TIFF file EXIF stands among the tags that say where the pixels lie; only these describe the photo: description, make, model,
-# software, date, artist, copyright.
-_TIFF_TAGS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
+LIST = ".colorized.jsonl"
+FILMS = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv")
+# Memory that a pixel needs at most while its photograph is decoded, colorized and encoded, for 8 and 16 bits a sample.
+_BYTES_PER_PIXEL = {1: 16, 2: 40}
+_STANDARD = Path("-")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How photographs are colorized.
+
+    Args:
+        saturation: factor on the predicted ab, 0 to 4.
+        side_by_side: write the gray photograph and the result next to each other.
+        hints: of `colorize_lib.apps.guided.hint`, for a network that takes them.
+        first_page: colorize only the first page or frame of a file that holds several.
+        tolerant: colorize what is there of a file that ends early.
+        kind: format of the results, one of `images.WRITABLE`; None: each photograph's own.
+        quality: 1 to 100, of lossy formats; None: each photograph's own.
+        memory: GB that one photograph may take; larger ones are refused.
+        keep_dates: give the results the dates of their photographs' files.
+    """
+
+    saturation: float = 1.0
+    side_by_side: bool = False
+    hints: tuple = ()
+    first_page: bool = False
+    tolerant: bool = False
+    kind: str | None = None
+    quality: int | None = None
+    memory: float = 4.0
+    keep_dates: bool = False
+
+
+@dataclass
+class Result:
+    """A colorized photograph: the `content` of its file, its format `kind`, its (width, height), and `notes` on what was lost."""
+
+    content: bytes
+    kind: str
+    size: tuple
+    notes: list
+
+
+@dataclass
+class Report:
+    """What became of a call's files: `done` {photograph: result}, `left` and `failed` {photograph: reason}, `notes`, `skipped`."""
+
+    done: dict = field(default_factory=dict)
+    left: dict = field(default_factory=dict)
+    failed: dict = field(default_factory=dict)
+    notes: list = field(default_factory=list)
+    skipped: list = field(default_factory=list)
+
+    def summary(self):
+        """One line on how many photographs went where, and how many files were left out and why."""
+        places = Counter(str(target.parent) for target in self.done.values())
+        where = ", ".join(f"{count} in {place}" for place, count in list(places.items())[:3])
+        more = f" and {len(places) - 3} other folders" if len(places) > 3 else ""
+        parts = [f"{_counted(len(self.done), 'photograph')} colorized" + (f" ({where}{more})" if places else "")]
+        if self.left:
+            parts.append(f"{len(self.left)} left alone, since their results are there")
+        if self.failed:
+            parts.append(f"{len(self.failed)} failed")
+        for why, count in Counter(why for _, why in self.skipped).items():
+            parts.append(f"{_counted(count, 'file')} skipped: {why}")
+        return "; ".join(parts) + "."
+
+
+def _counted(count, what):
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def find(names):
-    """Files named by `names`: files, folders (their images, at any depth), patterns such as "*.jpg", and "-".
+    """Photographs named by `names`: files, folders (their photographs, at any depth), patterns such as "*.jpg", and "-".
 
     Raises InputError for a name that stands for nothing.
     """
-    found = []
+    return [path for path, _ in _listed(names, Report())]
+
+
+def _listed(names, report):
+    """[(photograph, its place in a folder of results)]; what is passed over goes to `report.skipped`."""
+    found = {}
     for name in names:
         path = Path(name)
-        if name == "-" or path.is_file():
-            matches = [path]
+        if not name or not (name == "-" or path.is_dir() or os.path.lexists(path)):
+            matches = [(match, Path(match.name)) for match in _matches(name)]
         elif path.is_dir():
-            matches = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+            matches = [(file, file.relative_to(path)) for file in _walk(path, report)]
         else:
-            matches = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
-        if not matches:
-            raise InputError(f"There is no photograph at {name}: name files, folders, or a pattern in quotation marks.")
-        found += [match for match in matches if match not in found]
+            matches = [(path, Path(path.name))]
+        if not matches and not path.is_dir():
+            raise InputError(
+                f"There is no photograph at {name!r}: name files, folders, or a pattern in quotation marks."
+            )
+        for file, place in matches:
+            if file != _STANDARD and _is_own_result(file):
+                report.skipped.append((file, "results of earlier calls"))
+            else:
+                found.setdefault(os.path.abspath(file), (file, place))
+    if not found and not any(why == "results of earlier calls" for _, why in report.skipped):
+        raise InputError(f"There is no photograph at {', '.join(names)}: name a folder that holds some.")
+    return _distinct(list(found.values()))
+
+
+def _matches(pattern):
+    path = Path(pattern)
+    try:
+        matches = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
+    except (ValueError, IndexError, NotImplementedError, OSError):  # no pattern either
+        return []
+    return [match for match in matches if match.is_file() and not match.name.startswith(".")]
+
+
+def _walk(folder, report):
+    """Photographs below a folder, sorted; hidden files and folders, links to folders, and all but regular files are left out."""
+    found = []
+    for parent, folders, names in os.walk(folder, onerror=_cannot_list):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(parent) / name
+            if name.startswith("."):
+                if name != LIST:
+                    report.skipped.append((path, "hidden"))
+            elif path.suffix.lower() not in images.READABLE:
+                report.skipped.append((path, f"{path.suffix.lower() or 'no suffix'} is no photograph's"))
+            elif not path.is_file():
+                report.skipped.append((path, "no regular file"))
+            else:
+                found.append(path)
     return found
 
 
+def _cannot_list(error):
+    raise InputError(f"Cannot list the folder {error.filename}: {error.strerror}; choose one that you may read.")
+
+
+def _distinct(photographs):
+    """Places that differ, whatever the order of the photographs: those of one name keep as much of their folders as it takes."""
+    counts = Counter(place for _, place in photographs)
+    shared = [os.path.dirname(os.path.abspath(file)) for file, place in photographs if counts[place] > 1]
+    if shared:
+        common = os.path.commonpath(shared)
+        photographs = [
+            (file, Path(os.path.relpath(os.path.abspath(file), common)) if counts[place] > 1 else place)
+            for file, place in photographs
+        ]
+    return photographs
+
+
 def colorize_files(
-    names, model="polychromify", *, output=None, weights=None, size=None, saturation=1.0, side_by_side=False
+    names, model=trained.DEFAULT, *, output=None, weights=None, size=None, existing="leave", settings=None, report=None
 ):
-    """Colorize photographs and write the results.
+    """Colorize photographs and write the results. One that fails does not stop the others.
 
     Args:
-        names: see `find`; the photo from standard input ("-") is written to standard output.
+        names: see `find`; the photograph from standard input ("-") is written to standard output, unless there is an `output`.
         model: name of the network, or folder of a system that a run trained.
-        output: folder of the results, under the photos' names; None: beside each photo, as NAME-colorized.
-        weights: file of weights; None: the bundled ones.
+        output: folder of the results, under the photographs' names; None: next to each photograph, as NAME-colorized.
+        weights: file of weights; None: the bundled or the public ones.
         size: side of the network's input in pixels; None: the network's own.
-        saturation: factor on the predicted ab.
-        side_by_side: write the gray photo and the result beside each other.
+        existing: what becomes of a result that is there: "leave" or "skip" it (the former is for the caller to complain of), or
+            "overwrite" it if it was made here, by this function, from the same photograph, and not changed since.
+        settings: `Settings`.
+        report: `Report` that is filled as the work proceeds, for a caller who is interrupted.
 
     Returns:
-        {path: reason} of the photos that could not be colorized; the others are done.
+        The `Report`.
 
     Raises:
         InputError: nothing to colorize, no such model or weights.
     """
     from tqdm import tqdm
 
-    photos = find(names)
-    colorizer = (
-        load_trained(model) if Path(model).is_dir() else load(model, weights, **({"size": size} if size else {}))
-    )
-    failed, taken = {}, {photo.resolve() for photo in photos}
-    for photo in tqdm(photos, unit="photo", disable=len(photos) < 2):
+    settings, report = settings or Settings(), Report() if report is None else report
+    photographs = _listed(names, report)
+    if not photographs:
+        return report
+    colorizer = trained.load(model, weights, **({"size": size} if size else {}))
+    if settings.hints and (len(photographs) > 1 or not isinstance(colorizer, GuidedColorizer)):
+        raise InputError("Hints are for one photograph and for a network that takes them: choose -m siggraph17.")
+    stems, taken = Counter(place.with_suffix("") for _, place in photographs), set()
+    for photograph, place in tqdm(photographs, unit="photo", disable=len(photographs) < 2):
+        alone = stems[place.with_suffix("")] == 1
         try:
-            standard = str(photo) == "-"
-            content = sys.stdin.buffer.read() if standard else _read(photo)
-            result, options = colorize_image(colorizer, content, saturation, side_by_side)
-            if standard:
-                result.save(sys.stdout.buffer, **options)
-            else:
-                target = _target(photo, options["format"], output, taken)
-                with files.atomic(target) as path:
-                    result.save(path, **options)
+            work = _film if photograph.suffix.lower() in FILMS else _photograph
+            work(colorizer, photograph, place, alone, output, existing, settings, report, taken)
         except InputError as error:
-            failed[str(photo)] = str(error)
-    return failed
+            report.failed[photograph] = str(error)
+        except Exception as error:  # one bad file never stops the others, whatever it makes a library raise
+            memory = is_out_of_memory(type(error).__name__, error)
+            report.failed[photograph] = "memory ran out; make it smaller" if memory else reason(error)
+    return report
 
 
-def colorize_image(colorizer, content, saturation=1.0, side_by_side=False, ab=None):
-    """One photograph: the bytes of its file → `PIL.Image.Image` and the options to save it with, as the original was.
+def _photograph(colorizer, photograph, place, alone, output, existing, settings, report, taken):
+    """Colorize one photograph of a call."""
+    content = _read(photograph, int(settings.memory * 1e9))
+    if photograph == _STANDARD:
+        if output is None:
+            result = colorize_image(colorizer, content, settings)
+            report.notes += [(photograph, note) for note in result.notes]
+            sys.stdout.buffer.write(result.content)
+            sys.stdout.buffer.flush()
+            report.done[photograph] = Path("standard output") / "-"
+            return
+        place = Path("standard-input")
+    kind = settings.kind or _own_kind(_opened(content, settings).format)
+    target = _target(photograph, place, kind, alone, output)
+    if target in taken:
+        raise InputError(
+            "another photograph of this call has the same name in the results; colorize it in a call of its own"
+        )
+    taken.add(target)
+    replace = _may_write(target, photograph, existing, report)
+    if replace is None:
+        return
+    result = colorize_image(colorizer, content, settings)
+    with files.atomic(target, replace=replace) as temporary:
+        temporary.write_bytes(result.content)
+    _record(target, photograph, result.content)
+    if settings.keep_dates and photograph != _STANDARD:
+        state = photograph.stat()
+        os.utime(target, ns=(state.st_atime_ns, state.st_mtime_ns))
+    report.done[photograph] = target
+    report.notes += [(photograph, note) for note in result.notes]
 
-    The result is upright and in the photo's own colour profile, if that is one of RGB; else in sRGB. `ab` is an earlier
-    prediction for it, see `Colorizer.colorize`. Raises InputError.
+
+def _film(colorizer, film, place, alone, output, existing, settings, report, taken):
+    from colorize_lib.apps import films
+
+    target = _target(film, place, None, alone, output)
+    replace = _may_write(target, film, existing, report)
+    if replace is None:
+        return
+    with files.atomic(target, replace=replace) as temporary:
+        report.notes += [(film, note) for note in films.colorize_film(colorizer, film, temporary, settings.saturation)]
+    _record(target, film, None)
+    report.done[film] = target
+
+
+def _may_write(target, photograph, existing, report):
+    """Whether the target is to be replaced, or None if it is there and stays."""
+    if not os.path.lexists(target):
+        return False
+    if existing == "overwrite" and _is_result_of(target, photograph):
+        return True
+    if existing != "skip":
+        foreign = " and is no unchanged result of this photograph" if existing == "overwrite" else ""
+        report.left[photograph] = f"{target} is there{foreign}"
+    return None
+
+
+def colorize_image(colorizer, content, settings=None, ab=None):
+    """Colorize the content of one photograph's file.
+
+    Args:
+        colorizer: a trained `Colorizer`.
+        content: bytes of the file.
+        settings: `Settings`.
+        ab: an earlier prediction for it, see `Colorizer.colorize`; None: predict it.
+
+    Returns:
+        `Result`.
+
+    Raises:
+        InputError: it cannot be decoded, or its format cannot hold the result; the message is the reason alone.
     """
-    photo = Image.fromarray(decode(io.BytesIO(content)))  # refuses what is damaged, too large or no image
-    with Image.open(io.BytesIO(content)) as original:  # its header alone
-        info, kind, exif = original.info, original.format, original.getexif()
-    profile = _rgb_profile(info.get("icc_profile"))
-    result = Image.fromarray(colorizer.colorize(np.asarray(photo), saturation, ab))
-    if side_by_side:
-        both = Image.new("RGB", (2 * photo.width, photo.height))
-        both.paste(photo.convert("L").convert("RGB"))
-        both.paste(result, (photo.width, 0))
-        result = both
-    options = {"format": kind if kind in _WRITABLE else "PNG"}
-    if profile:
-        with contextlib.suppress(ImageCms.PyCMSError, OSError):  # one that converts nothing: the result is in sRGB
-            result = ImageCms.profileToProfile(result, ImageCms.createProfile("sRGB"), profile)
-            options["icc_profile"] = info["icc_profile"]
-    if "dpi" in info:
-        options["dpi"] = tuple(float(value) for value in info["dpi"])
-    if exif and options["format"] in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF"):
-        if kind == "TIFF":
-            described = {tag: exif[tag] for tag in _TIFF_TAGS if tag in exif}
-            exif = Image.Exif()
-            exif.update(described)
-        exif[_ORIENTATION] = 1  # the pixels are upright now
-        options["exif"] = exif
-    if options["format"] in ("JPEG", "WEBP", "AVIF"):
-        options["quality"] = 95
-    return result, options
+    settings = settings or Settings()
+    photo = _opened(content, settings)
+    notes, kind = photo.notes, settings.kind or _own_kind(photo.format)
+    if kind != photo.format and not settings.kind:
+        notes.append(f"{photo.format} becomes {kind}, since it has too few colours")
+    count = _count(photo, kind, settings, notes)
+    hints = {"hints": settings.hints} if settings.hints else {}
+    frames, steady = [], Steady() if photo.format != "TIFF" else None
+    for number in range(count):
+        frame = photo.frame(number)
+        seen = frame.pixels if frame.alpha is None else frame.eight_bits()
+        predicted = colorizer.predict_ab(seen, **hints) if ab is None else ab
+        if count > 1 and steady:
+            predicted = steady(predicted, seen)
+        _say_what_is_lost(frame, kind, count, notes)
+        frames.append(_colorized(colorizer, frame, predicted, kind, settings))
+    fitted = [photo.metadata(number).fitted(kind) for number in range(count if photo.format == "TIFF" else 1)]
+    dropped = dict.fromkeys(name for _, names in fitted for name in names)
+    if dropped:
+        notes.append(f"{kind} cannot hold its {', '.join(dropped)}")
+    metadata = [found for found, _ in fitted]
+    encoding = photo.encoding() if kind == photo.format else {}
+    content = images.encode(
+        frames,
+        kind,
+        metadata if len(metadata) == len(frames) else metadata * len(frames),
+        quality=settings.quality,
+        loop=photo.loop,
+        **encoding,
+    )
+    height, width = frames[0].pixels.shape[:2]
+    return Result(content, kind, (width, height), list(dict.fromkeys(notes)))
 
 
-def _rgb_profile(content):
-    """The ICC profile, if it is a usable one of an RGB space other than sRGB."""
-    if not content:
-        return None
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
-        return profile if profile.profile.xcolor_space.strip() == "RGB" else None
-    except (ImageCms.PyCMSError, OSError):
-        return None
+def _opened(content, settings):
+    limits = [int(settings.memory * 1e9 / size) for size in _BYTES_PER_PIXEL.values()]
+    photo = images.Photo(io.BytesIO(content), max_pixels=10**12, tolerant=settings.tolerant)
+    width, height = photo.size
+    pixels = width * height * (1 if settings.first_page else len(photo))
+    most = limits[1] if photo.deep else limits[0]
+    if pixels > most:
+        raise InputError(
+            f"its {pixels:,} pixels need more than {settings.memory:g} GB, which is enough for {most:,}; choose more with --memory"
+        )
+    photo.max_pixels = most
+    return photo
 
 
-def _read(photo):
-    with files.disk_errors(photo, "read"):
-        return photo.read_bytes()
+def _own_kind(kind):
+    return kind if kind in images.WRITABLE else "PNG"
 
 
-def _target(photo, kind, output, taken):
-    """Where the result goes: never onto a photo of the same call, nor onto the result of another one."""
-    suffix = photo.suffix if Image.registered_extensions().get(photo.suffix.lower()) == kind else f".{kind.lower()}"
-    stem = photo.stem if output else f"{photo.stem}-colorized"
-    folder = Path(output) if output else photo.parent
-    number, target = 1, folder / f"{stem}{suffix}"
-    while target.resolve() in taken:
-        number += 1
-        target = folder / f"{stem}-{number}{suffix}"
-    taken.add(target.resolve())
-    return target
+def _count(photo, kind, settings, notes):
+    """How many pages or frames are colorized; what is left out is noted."""
+    count = len(photo)
+    holds = kind in images.SEVERAL_FRAMES or (kind == photo.format == "JPEG")
+    if count > 1 and (settings.first_page or not holds):
+        notes.append(f"only the first of its {count} pages is colorized" + ("" if holds else f": {kind} holds one"))
+        return 1
+    return count
+
+
+def _say_what_is_lost(frame, kind, count, notes):
+    if frame.pixels.dtype == np.uint16 and (kind not in images.SIXTEEN_BITS or (count > 1 and kind != "TIFF")):
+        notes.append(f"its 16 bits a sample become 8 in {kind}; --format png or --format tiff keeps them")
+    if frame.alpha is not None and kind not in images.WITH_ALPHA:
+        notes.append(f"{kind} cannot hold its transparency, which is laid over white; --format png keeps it")
+
+
+def _colorized(colorizer, frame, ab, kind, settings):
+    pixels, kept = frame.pixels, frame.alpha
+    if kept is not None and kind not in images.WITH_ALPHA:
+        pixels, kept = frame.eight_bits(), None
+    result = colorizer.colorize(pixels, settings.saturation, ab)
+    if settings.side_by_side:
+        gray = colorizer.colorize(pixels, 0.0, ab)
+        result = np.concatenate([gray, result], axis=1)
+        kept = None if kept is None else np.concatenate([kept, kept], axis=1)
+    return images.Frame(result, kept, frame.duration)
+
+
+class Steady:
+    """Keeps the colours of successive frames steady: a running mean of ab that starts again at each cut.
+
+    A cut is a frame whose lightness differs from the last one's by more than `CUT` of white on average.
+    """
+
+    SHARE = 0.3  # of a frame's own prediction
+    CUT = 0.12
+
+    def __init__(self):
+        self._mean = self._last = None
+
+    def __call__(self, ab, pixels):
+        """The steadied ab of the next frame, which has these `pixels`."""
+        step = max(1, min(pixels.shape[:2]) // 32)
+        small = pixels[::step, ::step].astype(np.float32) / np.iinfo(pixels.dtype).max
+        small = small.mean(axis=-1) if small.ndim == 3 else small
+        same = self._last is not None and small.shape == self._last.shape and ab.shape == self._mean.shape
+        if same and np.abs(small - self._last).mean() < self.CUT:
+            self._mean = (1 - self.SHARE) * self._mean + self.SHARE * ab
+        else:
+            self._mean = ab
+        self._last = small
+        return self._mean
+
+
+def _read(photograph, most):
+    with files.disk_errors(photograph, "read"):
+        if photograph == _STANDARD:
+            content = sys.stdin.buffer.read(most + 1)
+        else:
+            with files.open_regular(photograph) as file:
+                content = file.read(most + 1)
+    if len(content) > most:
+        raise InputError(f"it has more than {most / 1e9:g} GB, which no photograph has; choose more with --memory")
+    return content
+
+
+def _target(photograph, place, kind, alone, output):
+    """Where the result goes. A photograph that changes its suffix keeps the old one in its name if another one has that stem."""
+    suffix = place.suffix
+    if kind is not None and suffix.lower() not in images.SUFFIXES[kind]:
+        suffix = images.SUFFIXES[kind][0]
+        place = place if alone else place.with_name(f"{place.stem}-{place.suffix[1:]}{place.suffix}")
+    if output is None:
+        return photograph.with_name(f"{place.stem}-colorized{suffix}")
+    return Path(output) / place.with_name(place.stem + suffix)
+
+
+# The list of results in each folder: one line of JSON each, appended after the result is there.
+
+
+def _record(target, photograph, content):
+    digest = hashlib.sha256(content).hexdigest() if content is not None else files.sha256(target)
+    entry = {
+        "result": os.path.abspath(target),
+        "photograph": os.path.abspath(photograph),
+        "bytes": target.stat().st_size,
+        "sha256": digest,
+    }
+    with files.disk_errors(target.parent / LIST), open(target.parent / LIST, "ab") as file:
+        file.write(json.dumps(entry).encode() + b"\n")
+
+
+def _recorded(path):
+    """The last entry of the file's folder that has its name, or None."""
+    found = None
+    with contextlib.suppress(OSError, InputError), files.open_regular(path.parent / LIST) as file:
+        for line in file:
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                entry = json.loads(line)
+                found = entry if Path(entry["result"]).name == path.name else found
+    return found
+
+
+def _is_own_result(path):
+    entry = _recorded(path)
+    return entry is not None and path.is_file() and entry.get("bytes") == path.stat().st_size
+
+
+def _is_result_of(target, photograph):
+    """Whether the file was made here from this photograph, and not changed since."""
+    entry = _recorded(target)
+    if entry is None or target.is_symlink() or not target.is_file():
+        return False
+    made = entry["result"], entry.get("photograph"), entry.get("sha256")
+    return made == (os.path.abspath(target), os.path.abspath(photograph), files.sha256(target))

@@ -17,11 +17,12 @@ from PIL import Image
 from colorize_lib import color, files, models
 from colorize_lib.acceleration import accelerate, accelerate_optimizer
 from colorize_lib.errors import InputError, reason
-from colorize_lib.images import decode, upright
+from colorize_lib.images import decode, to_eight_bits, upright
 from colorize_lib.training import resident
 
 # Pixels of a photo that are turned into RGB at once: bounds the memory for photos of any size.
 STRIP_PIXELS = 1 << 18
+FREE_SIZE = 256
 
 
 class Colorizer(resident.ResidentModel):
@@ -53,8 +54,8 @@ class Colorizer(resident.ResidentModel):
 
     @property
     def input_size(self):
-        """(height, width) of the photos that the network sees."""
-        return self.network.input_shape[1:3]
+        """(height, width) of the photos that the network sees; a network of free size sees `FREE_SIZE` pixels each way."""
+        return tuple(side or FREE_SIZE for side in self.network.input_shape[1:3])
 
     def _faster(self, network):
         """`network` as a function of inputs and `training`; as a model, Keras would count and save its variables twice."""
@@ -107,7 +108,11 @@ class Colorizer(resident.ResidentModel):
 
     def resized(self, photo):
         """A photo as a batch of one in the network's input size: (1, size, size, 3) uint8."""
-        return np.asarray(_rgb_image(photo).resize(self.input_size[::-1], Image.Resampling.LANCZOS))[None]
+        image = Image.fromarray(to_eight_bits(_pixels(photo))).convert("RGB")
+        height, width = self.input_size
+        # Of very long photos a filter would need more memory than the photo.
+        gap = 3.0 if max(image.width / width, image.height / height) > 256 else None
+        return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=gap))[None]
 
     def colorize(self, photo, saturation=1.0, ab=None):
         """Colorize a photo at its own resolution.
@@ -115,49 +120,83 @@ class Colorizer(resident.ResidentModel):
         The network sees the photo resized to its input size; the predicted ab is enlarged and joined with the photo's own L.
 
         Args:
-            photo: path of an image file, `PIL.Image.Image` of any mode, or uint8 array (height, width[, 1 or 3]).
+            photo: path of an image file, `PIL.Image.Image` of any mode, or array (height, width[, 1 or 3]): uint8, uint16, other
+                integers of 0 to 255, or float of 0 to 1.
             saturation: factor on the predicted ab.
             ab: float32 (h, w, 2), an earlier `predict_ab` of the photo at any resolution; None: predict it.
 
         Returns:
-            uint8 RGB array (height, width, 3), upright.
+            RGB array (height, width, 3), upright: uint16 for a uint16 array, else uint8.
 
         Raises:
             InputError: not an image, or one that cannot be decoded.
         """
-        image = _rgb_image(photo)
-        ab = saturation * (self.predict_ab(image) if ab is None else ab)
+        pixels = _pixels(photo)
+        ab = saturation * (self.predict_ab(pixels) if ab is None else ab)
         channels = [Image.fromarray(ab[..., channel]) for channel in range(2)]
-        rgb = np.asarray(image)
-        result = np.empty_like(rgb)
-        rows = max(1, STRIP_PIXELS // image.width)
-        scale = len(ab) / image.height
-        for top in range(0, image.height, rows):
-            bottom = min(top + rows, image.height)
-            # The filter reaches beyond the box into the rest of ab: strips have no seams.
-            place = (image.width, bottom - top), Image.Resampling.BICUBIC, (0, top * scale, ab.shape[1], bottom * scale)
-            strip = np.stack([channel.resize(*place) for channel in channels], axis=-1)
-            lab = ops.concatenate([color.lightness(rgb[top:bottom]), strip], axis=-1)
-            result[top:bottom] = ops.convert_to_numpy(color.to_uint8(color.lab_to_rgb(lab)))
+        height, width = pixels.shape[:2]
+        result = np.empty((height, width, 3), pixels.dtype)
+        columns = min(width, STRIP_PIXELS)
+        rows = max(1, STRIP_PIXELS // columns)
+        down, right = len(ab) / height, ab.shape[1] / width
+        for top in range(0, height, rows):
+            for left in range(0, width, columns):
+                tile = pixels[top : top + rows, left : left + columns]
+                bottom, end = top + tile.shape[0], left + tile.shape[1]
+                # The filter reaches beyond the box into the rest of ab: tiles have no seams.
+                box = (left * right, top * down, end * right, bottom * down)
+                place = tile.shape[1::-1], Image.Resampling.BICUBIC, box
+                colour = np.stack([channel.resize(*place) for channel in channels], axis=-1)
+                result[top:bottom, left:end] = _with_colour(tile, colour)
         return result
 
 
-def _rgb_image(photo):
-    """A path, `PIL.Image.Image` or uint8 array as a PIL image in sRGB."""
+def _with_colour(pixels, ab):
+    """RGB of the lightness of `pixels`, uint8 or uint16 (h, w[, 3]), and of `ab` (h, w, 2), in the pixels' dtype."""
+    rgb = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+    deep = pixels.dtype == np.uint16
+    lightness = color.lightness(rgb / np.float32(65535) if deep else rgb)
+    rgb = color.lab_to_rgb(ops.concatenate([lightness, ab], axis=-1))
+    if deep:
+        return np.round(np.clip(ops.convert_to_numpy(rgb), 0, 1) * 65535).astype(np.uint16)
+    return ops.convert_to_numpy(color.to_uint8(rgb))
+
+
+def _pixels(photo):
+    """A path, `PIL.Image.Image` or array as pixels in sRGB: uint8 or uint16, (height, width) or (height, width, 3)."""
     if isinstance(photo, Image.Image):
-        return upright(photo).convert("RGB")
+        return np.asarray(upright(photo))
     if isinstance(photo, str | Path):
         with files.disk_errors(photo, "read"):
             try:
-                return Image.fromarray(decode(photo)).convert("RGB")
+                return decode(photo)
             except InputError as error:
                 raise InputError(f"Cannot colorize {photo}: {error}.") from error
     array = np.asarray(photo)
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):
+    pixels = _integers(array)
+    if (
+        pixels is None
+        or array.ndim not in (2, 3)
+        or array.size == 0
+        or (array.ndim == 3 and array.shape[2] not in (1, 3))
+    ):
         raise InputError(
-            f"Cannot colorize an array of {array.dtype} and shape {array.shape}: give uint8, (height, width) or (height, width, 3)."
+            f"Cannot colorize an array of {array.dtype} and shape {array.shape}: give (height, width) or (height, width, 3), "
+            "uint8, or float of 0 to 1."
         )
-    return Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array).convert("RGB")
+    return pixels[..., 0] if array.shape[2:] == (1,) else pixels
+
+
+def _integers(array):
+    """The array as uint8 or uint16, where its meaning is sure, else None."""
+    if array.dtype in (np.uint8, np.uint16) or array.size == 0:
+        return array
+    low, high = (array.min(), array.max()) if array.dtype.kind in "iuf" else (1, 0)
+    if array.dtype.kind in "iu" and 0 <= low <= high <= 255:
+        return array.astype(np.uint8)
+    if array.dtype.kind == "f" and 0 <= low <= high <= 1:
+        return np.round(array * 255).astype(np.uint8)
+    return None
 
 
 def compiled(

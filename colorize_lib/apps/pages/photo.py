@@ -49,7 +49,7 @@ class PhotoPage(Page):
             "photos": [[name, f"{row['title']} ({name.split('/')[0]})"] for name, row in table.items()],
             "networks": [[item.label, item.guided] for item in found],
             "maxBytes": MAX_BYTES,
-            "accept": ",".join(photographs.SUFFIXES),
+            "accept": ",".join(images.READABLE),
             "guided": any(item.guided for item in found),
         }
 
@@ -91,17 +91,16 @@ class PhotoPage(Page):
     def download(self, request, _):
         """The photo by one network in its own resolution, file format, colour profile and DPI."""
         network, ab, saturation = self._prediction(request)
-        result, options = photographs.colorize_image(network, self._photo.content, saturation, ab=ab)
-        buffer = io.BytesIO()
-        result.save(buffer, **options)
-        kind = options["format"]
+        settings = photographs.Settings(saturation=saturation)
+        result = photographs.colorize_image(network, self._photo.content, settings, ab=ab)
+        width, height = result.size
         content = {
-            "name": f"{self._photo.stem}-colorized.{_SUFFIXES.get(kind, kind.lower())}",
-            "type": Image.MIME.get(kind, "application/octet-stream"),
-            "width": result.width,
-            "height": result.height,
+            "name": f"{self._photo.stem}-colorized{images.SUFFIXES[result.kind][0]}",
+            "type": Image.MIME.get(result.kind, "application/octet-stream"),
+            "width": width,
+            "height": height,
         }
-        return content, [buffer.getvalue()]
+        return content, [result.content]
 
     def _prediction(self, request):
         """The colorizer, the ab it predicts for the photo, and the saturation that a request asks for."""
@@ -161,9 +160,6 @@ class _Photo:
     def whole(self):
         """The photo as the networks get it, the same for preview and download."""
         return Image.fromarray(images.decode(io.BytesIO(self.content)))
-
-
-_SUFFIXES = {"JPEG": "jpg", "TIFF": "tif", "JPEG2000": "jp2"}
 
 
 def _jpeg(image):
