@@ -107,8 +107,25 @@ def test_wrong_photos_are_one_sentence(colorizer, tmp_path):
         colorizer.colorize(tmp_path / "text.jpg")
     with pytest.raises(InputError, match=r"missing\.jpg: it does not exist"):
         colorizer.colorize(tmp_path / "missing.jpg")
-    with pytest.raises(InputError, match="array of float64"):
-        colorizer.colorize(np.zeros((4, 4, 3)))
+    for wrong in (np.full((4, 4, 3), 300.0), np.full((4, 4, 3), -1), np.full((4, 4), np.nan), np.zeros((0, 4))):
+        with pytest.raises(InputError, match="Cannot colorize an array of"):
+            colorizer.colorize(wrong)
+
+
+def test_arrays_are_converted_where_their_meaning_is_sure(colorizer):
+    gray = np.arange(0, 250, 10, dtype="uint8").reshape(5, 5)
+    whole = colorizer.colorize(gray)
+    for same in (gray.astype("int64"), gray.tolist(), gray / 255, np.stack([gray] * 3, axis=-1)):
+        np.testing.assert_array_equal(colorizer.colorize(same), whole)
+    deep = colorizer.colorize(gray.astype("uint16") * 257)
+    assert deep.dtype == np.uint16
+    np.testing.assert_allclose(deep / 257, whole, atol=0.6)
+
+
+def test_a_network_of_free_size_colorizes():
+    inputs = keras.Input((None, None, 1))
+    network = keras.Model(inputs, keras.layers.Conv2D(2, 3, padding="same")(inputs))
+    assert Colorizer(network, "zhang").colorize(np.full((30, 50), 90, "uint8")).shape == (30, 50, 3)
 
 
 def test_rgb_networks(colorizer):
