@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["color", "models", "papers", "preprocess"],
     submod_attrs={
+        "acceleration": ["accelerate"],
         "apps.trained": ["load", "load_trained"],
         "color": ["CONVENTIONS", "lab_to_rgb", "rgb_to_lab"],
         "color.metrics": ["delta_e2000", "psnr_rgb", "ssim"],
