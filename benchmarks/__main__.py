@@ -18,11 +18,11 @@ def measure(names, plan, path):
     """Measure groups of rows one after the other and write each as soon as it is there; a group that fails stops none."""
     import keras
 
-    from colorize_lib.training import runs
+    from colorize_lib.training import machine
 
     if keras.backend.backend() != "tensorflow":
         raise InputError("These rows are a CPU's on TensorFlow: unset KERAS_BACKEND, or install requirements.txt.")
-    machine = runs.hardware(), runs.versions(), runs.git_commit()
+    machine = machine.hardware(), machine.versions(), machine.git_commit()
     failed = []
     for name in rows.chosen(names):
         load, begun = report.load_average(), time.perf_counter()

@@ -37,23 +37,27 @@ def _split(count, size):
 
 
 def _colorizer(network, size, width, loss, dtype):
-    from colorize_lib.training import runs
-    from colorize_lib.training.colorizer import compiled
+    import keras
 
-    return compiled(network, loss=loss, size=size, width=width, dtype=runs.dtype_policy(dtype))
+    from colorize_lib.training import machine
+    from colorize_lib.training.colorizer import Colorizer
+
+    model = Colorizer.from_name(network, size=size, width=width, dtype=machine.dtype_policy(dtype))
+    model.compile(keras.optimizers.Adam(1e-3), loss=loss)
+    return model
 
 
 def fit(network, size, batch_size, loss, dtype, width=1.0):
     """This library: `fit` of uint8 RGB, with a run's callbacks but for what they write at an epoch's end. Unit: a step."""
     from benchmarks import networks
-    from colorize_lib.training import runs
+    from colorize_lib.training import checkpoint
     from colorize_lib.training.data import Batches
     from colorize_lib.training.progress import Progress
 
     model = _colorizer(network, size, width, loss, dtype)
     folder = Path(tempfile.mkdtemp())
 
-    class Checkpoint(runs._Checkpoint):
+    class Checkpoint(checkpoint.Checkpoint):
         def on_epoch_end(self, epoch, logs=None):
             pass
 
@@ -61,7 +65,7 @@ def fit(network, size, batch_size, loss, dtype, width=1.0):
         batches = Batches(_split(steps * batch_size, size), batch_size, seed=0)
         model(batches[0][0][:1])
         callbacks = [
-            runs.StepHistory(folder / "steps.csv"),
+            checkpoint.StepHistory(folder / "steps.csv"),
             Checkpoint(folder, model, batches, "loss"),
             Progress(network, 1),
         ]
@@ -187,9 +191,9 @@ def pytorch(network, size, batch_size, loss, width=1.0):
 
 def matrix_product(policy, size=2048, library="tensorflow"):
     """Square matrix products in the precision of a Keras policy. Unit: one; "flops" says how many operations that is."""
-    from colorize_lib.training import runs
+    from colorize_lib.training import machine
 
-    dtype = runs.dtype_policy(policy).removeprefix("mixed_") if library == "tensorflow" else policy
+    dtype = machine.dtype_policy(policy).removeprefix("mixed_") if library == "tensorflow" else policy
     if library == "pytorch":
         import torch
 
@@ -257,9 +261,9 @@ def _shares(path):
 
 def _kth(name, dtype, width):
     from colorize_lib import models
-    from colorize_lib.training import runs
+    from colorize_lib.training import machine
 
-    return models.build(name, width=width, dtype=runs.dtype_policy(dtype))
+    return models.build(name, width=width, dtype=machine.dtype_policy(dtype))
 
 
 def adversarial(batch_size, dtype, width=1.0):

@@ -197,9 +197,9 @@ def main():
         Path(output).write_text(json.dumps(found))
         return
     from benchmarks.networks import TRAINED
-    from colorize_lib.training import runs
+    from colorize_lib.training import machine
 
-    machine = runs.hardware(), runs.versions(), runs.git_commit()
+    machine = machine.hardware(), machine.versions(), machine.git_commit()
     if not machine[0]["accelerators"] or machine[1]["backend"] != "jax":
         sys.exit(
             "error: there is no GPU, or not JAX: set KERAS_BACKEND=jax on a machine with one; `make bench` is for CPUs."

@@ -9,7 +9,7 @@ from colorize_lib import models
 from colorize_lib.acceleration import accelerate, kernels
 from colorize_lib.dataset import Split
 from colorize_lib.training import adversarial
-from colorize_lib.training.colorizer import compiled
+from colorize_lib.training.colorizer import Colorizer
 from colorize_lib.training.data import Batches
 
 # name: paper, network, side of the images, batch size, options of the builder
@@ -34,7 +34,10 @@ def model(name, dtype, side=None):
     _, network, size, _, options = TRAINED[name]
     options = options | {"size": side or size, "dtype": dtype}
     if name not in ("gan", "vac_gan"):
-        return compiled(network, **options)
+        loss, optimizer = options.pop("loss", "mse"), options.pop("optimizer", "adam")
+        colorizer = Colorizer.from_name(network, **options)
+        colorizer.compile(optimizer, loss=loss)
+        return colorizer
     parts = [models.build(part, **options) for part in (network, "patch_discriminator")]
     if name == "vac_gan":
         parts.append(models.build("vac_classifier", classes=CLASSES, **options))

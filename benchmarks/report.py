@@ -94,7 +94,7 @@ def write(rows, hardware, versions, commit, path=PATH, name=None):
 
     Args:
         rows: {key: `row`}.
-        hardware, versions, commit: of `colorize_lib.training.runs`.
+        hardware, versions, commit: of `colorize_lib.training.machine`.
         path: the file.
         name: of the machine; default `machine_name`.
     """

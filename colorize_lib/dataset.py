@@ -3,6 +3,7 @@
 Images are uint8 RGB, (n, height, width, 3), in memory or memory-mapped.
 """
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,6 +77,15 @@ class Split:
 
     def __repr__(self):
         return f"{len(self):,} images of {self.images.shape[1]}×{self.images.shape[2]}, {len(self.gray)} without colour"
+
+    def fingerprint(self):
+        """SHA-256 that stands for the split: sizes, file names, labels, and at most 256 of the images, evenly spread."""
+        some = np.linspace(0, len(self) - 1, min(len(self), 256)).astype(int)
+        labels = self.labels if len(self.labels.shape) == 1 else self.labels[some]  # labels can be images, too
+        digest = hashlib.sha256(repr((tuple(self.images.shape), tuple(self.labels.shape), self.files)).encode())
+        for part in (self.images[some], labels):
+            digest.update(np.ascontiguousarray(part))
+        return digest.hexdigest()
 
     def take(self, rows):
         """The split with only these rows, read into memory."""

@@ -38,10 +38,29 @@ def data_home(home=None):
     return Path(platformdirs.user_cache_dir("colorize"))
 
 
+def project_root():
+    """The checkout of this project whose `notebooks/`, `results/` and `runs/` are meant.
+
+    This is the one that holds the current folder; elsewhere the one that holds this library; without any, the current folder.
+    Two checkouts can share an environment, of which only one is the library's.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[1]):
+        if (folder / "notebooks").is_dir() and (folder / "colorize_lib" / "files.py").is_file():
+            return folder
+    return here
+
+
 def run_root():
-    """Folder of all runs: the environment's `COLORIZE_RUNS`, else `runs/` beside the library."""
+    """Folder of all runs: the environment's `COLORIZE_RUNS`, else `runs/` in `project_root`."""
     chosen = os.environ.get("COLORIZE_RUNS")
-    return Path(chosen).expanduser().resolve() if chosen else Path(__file__).parent.parent / "runs"
+    return Path(chosen).expanduser().resolve() if chosen else project_root() / "runs"
+
+
+def shown(path):
+    """`path` as a message names it: relative to `project_root` if it lies there."""
+    path, root = Path(path), project_root()
+    return path.relative_to(root) if path.is_relative_to(root) else path
 
 
 @contextlib.contextmanager

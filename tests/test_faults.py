@@ -18,10 +18,10 @@ import time
 from pathlib import Path
 
 import h5py
-import nbformat
 import numpy as np
 import pytest
 import tiny_training
+import toy_project
 
 from colorize_lib import files
 from colorize_lib.errors import InputError
@@ -214,7 +214,7 @@ def test_a_second_run_on_the_folder_says_so_and_stops(trainer, undisturbed, tmp_
     params = tiny_training.parameters.resolve(tiny_training.PROFILES, {"RUN": "crowded"})
     try:
         with pytest.raises(InputError, match="Another process is working on the run"):
-            runs.start("tiny", params)
+            runs.Run("tiny", params)
     finally:
         os.kill(trainer.pid, signal.SIGCONT)
     assert trainer.end() == 0
@@ -248,30 +248,25 @@ def test_of_two_preparations_one_works_and_the_other_stops_or_waits(tmp_path):
 
 
 HOLDING = """import os, time
-from colorize_lib import files; from colorize_lib.reproduction import parameters
-resolved = parameters.resolve(PROFILES, {name: value for name, value in globals().items() if name.isupper()})
-folder = files.run_root() / "toy" / resolved.key()
+from colorize_lib import files
+resolved = parameters.read(PROFILES, globals())
+folder = files.run_root() / "unet" / resolved.key()
 with files.lock(folder, "run"):
     with open(os.environ["COLORIZE_PROGRESS"], "a") as progress:
-        progress.write('"toy: epoch 1/1 (10%)"\\n')
+        progress.write('["unet: epoch 1/1 (10%)", false]\\n')
     time.sleep(600 if not (folder / "go on").exists() else 0)
-files.write_json(folder / "manifest.json", {"command": resolved.command("toy")})"""
+files.write_json(folder / "manifest.json", {"command": resolved.command("unet")})"""
 
 
 def test_a_killed_command_takes_its_kernel_along_and_starts_again(tmp_path):
-    cells = [
-        'PROFILES = {"quick": {"epochs": 2}, "paper": {"epochs": 25}}\nEPOCHS = RUN = None\nPROFILE = "quick"',
-        HOLDING,
-    ]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
-    notebook.cells[0].metadata.tags = ["parameters"]
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, tmp_path / "toy.ipynb")
+    parameters = """from colorize_lib.reproduction import parameters
+PROFILE, EPOCHS, RUN = "quick", None, None
+PROFILES = parameters.profiles(quick={"epochs": 2}, paper={"epochs": 25})"""
+    toy_project.make(tmp_path / "checkout")("unet", parameters, HOLDING)
     program = (
-        "import pathlib, sys\nfrom colorize_lib import __main__; from colorize_lib.reproduction import notebook as reproduce\n"
-        f"reproduce.NOTEBOOKS = pathlib.Path({str(tmp_path)!r})\nsys.exit(__main__.main(['reproduce', 'toy', 'RUN=mine']))"
+        "import sys\nfrom colorize_lib import __main__\nsys.exit(__main__.main(['reproduce', 'unet', 'RUN=mine']))"
     )
-    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path / "checkout")
     environment = os.environ | {"COLORIZE_RUNS": str(tmp_path / "runs"), "PYTHONPATH": str(ROOT)}
     for number in SIGNALS:
         process = subprocess.Popen([sys.executable, "-c", program], env=environment, **pipes)
@@ -282,14 +277,14 @@ def test_a_killed_command_takes_its_kernel_along_and_starts_again(tmp_path):
             assert process.returncode == -number
         else:
             assert process.returncode == 130
-            assert error == "Stopped. The same command goes on after the last finished epoch.\n"
-        with files.lock(tmp_path / "runs" / "toy" / "mine", "run", wait=30):  # the kernel is gone, its lock is free
+            assert error == "Stopped. The same command resumes after the last finished epoch.\n"
+        with files.lock(tmp_path / "runs" / "unet" / "mine", "run", wait=30):  # the kernel is gone, its lock is free
             pass
-    (tmp_path / "runs" / "toy" / "mine" / "go on").touch()
+    (tmp_path / "runs" / "unet" / "mine" / "go on").touch()
     done = subprocess.run([sys.executable, "-c", program], env=environment, timeout=300, **pipes)
     assert done.returncode == 0, done.stderr
-    assert "make reproduce-toy PROFILE=quick SEED=0 EPOCHS=2" in done.stdout
-    made = {path.name for path in (tmp_path / "runs" / "toy" / "mine").iterdir()}
+    assert "make reproduce-unet PROFILE=quick SEED=0 KEEP=best EPOCHS=2" in done.stdout
+    made = {path.name for path in (tmp_path / "runs" / "unet" / "mine").iterdir()}
     assert made == {".lock", "go on", "manifest.json", "notebook.ipynb", "notebook.html"}
 
 
@@ -388,7 +383,7 @@ def test_a_dataset_that_vanishes(tmp_path):
 def test_a_loss_that_is_not_finite_keeps_the_last_good_weights(tmp_path, monkeypatch, when):
     monkeypatch.setenv("COLORIZE_RUNS", str(tmp_path))
     params = tiny_training.parameters.resolve(tiny_training.PROFILES, {"RUN": when.replace(" ", "-")})
-    run, batches = runs.start("tiny", params), tiny_training.Batches(tiny_training.data(32), 8, 0)
+    run, batches = runs.Run("tiny", params), tiny_training.Batches(tiny_training.data(32), 8, 0)
     seen = []
 
     class Poison(tiny_training.keras.callbacks.Callback):

@@ -11,7 +11,7 @@ sys.modules["tensorflow"] = None  # an import of it is an error
 import keras, numpy as np
 from functools import partial
 from colorize_lib.reproduction import parameters; from colorize_lib.training import runs
-from colorize_lib.training.colorizer import compiled
+from colorize_lib.training.colorizer import Colorizer
 from colorize_lib.training.data import Batches; from colorize_lib.dataset import Split
 
 random = np.random.default_rng(0)
@@ -19,15 +19,19 @@ tints = random.integers(60, 200, (16, 1, 1, 3))
 images = np.clip(tints + random.integers(-40, 40, (16, 32, 32, 1)), 0, 255).astype("uint8")
 split = Split(images, np.arange(16, dtype="int32") % 4)
 
-size32 = dict(size=32, learning_rate=3e-3)
+def compiled(name, **options):
+    model = Colorizer.from_name(name, **options)
+    model.compile(keras.optimizers.Adam(3e-3), loss="mse")
+    return model
+
 make = {
-    "autoencoders": partial(compiled, "autoencoder", width=0.05, **size32),
-    "unet": partial(compiled, "yosemite_unet", size=64, width=0.1, target="ab", convention="kth", learning_rate=3e-3),
-    "resnet-mrf": partial(compiled, "colornet", width=0.1, **size32),
+    "autoencoders": partial(compiled, "autoencoder", size=32, width=0.05),
+    "unet": partial(compiled, "yosemite_unet", size=64, width=0.1, target="ab", convention="kth"),
+    "resnet-mrf": partial(compiled, "colornet", size=32, width=0.1),
 }
 found = {}
 for paper, function in make.items():
-    run = runs.start(paper, parameters.resolve({"quick": {"epochs": 4}}, {}))
+    run = runs.Run(paper, parameters.resolve({"quick": {"epochs": 4}}, {}))
     of_size = Split(images.repeat(2, 1).repeat(2, 2), split.labels) if paper == "unet" else split
     model, history = run.fit("main", function, Batches(of_size, 8, 0), Batches(of_size, 8), epochs=4)
     ab, rgb = model.predict_color(of_size.images[:1])

@@ -22,7 +22,7 @@ from PIL import Image, ImageCms
 from colorize_lib.apps import photographs, trained
 from colorize_lib.errors import InputError
 from colorize_lib.reproduction import parameters, results
-from colorize_lib.training import runs
+from colorize_lib.training import checkpoint, machine, runs
 from colorize_lib.training.colorizer import load_weights
 from colorize_lib.training.data import Batches
 from data_prep import load, unpack
@@ -257,15 +257,17 @@ def test_runs_go_on_or_say_why_not(run_folder, tmp_path, monkeypatch):
     model(batches[0][0][:1])
     system = run_folder / "supervised"
     manifest, state = with_bytes(run_folder / "manifest.json"), with_bytes(system / "state.npz")
-    monkeypatch.setattr(runs, "git_commit", lambda: None)  # a program of its own, and slow
+    monkeypatch.setattr(machine, "git_commit", lambda: None)  # a program of its own, and slow
 
     def start(path):
         runs._held.clear()
-        runs.start("tiny", params)
+        runs.Run("tiny", params)
 
     said = survey(manifest, start, tmp_path)
     assert 50 < len(refused(said)) < len(said) - 20
-    said = survey(state, lambda path: runs._Checkpoint(system, model, batches, "val_loss"), tmp_path, COUNT // 2)
+    said = survey(
+        state, lambda path: checkpoint.Checkpoint(system, model, batches, "val_loss").restore(), tmp_path, COUNT // 2
+    )
     assert 50 < len(refused(said)) < len(said) - 20
 
 
@@ -331,7 +333,6 @@ def test_prepared_datasets(tmp_path):
     def read(path):
         opened = open_dataset(dataset.folder)
         assert len(opened.fingerprint) > 0
-        runs._describe(opened)
         for split in opened.splits.values():
             split.images[:], split.limit(2, 0), split.take([0]), split.gray
             assert all(-1 <= label < len(opened.classes) for label in split.labels)

@@ -88,7 +88,7 @@ def train(system, run, home, images=32, **given):
     """Train `system` in the run folder `run` below `home`, with the parameters `given`, and write its metrics."""
     os.environ["COLORIZE_RUNS"] = home
     params = parameters.resolve(PROFILES, {"RUN": run, **given})
-    held = runs.start("tiny", params)
+    held = runs.Run("tiny", params)
     labels = system.startswith("adversarial")
     split = data(images)
     batches = [Batches(split, params.batch_size, seed, labels=labels) for seed in (params.seed, None)]

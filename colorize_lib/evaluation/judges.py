@@ -17,13 +17,7 @@ from keras import ops
 from colorize_lib import color
 from colorize_lib.dataset import Split
 from colorize_lib.errors import InputError
-from colorize_lib.training import classification
 from colorize_lib.training.data import Batches
-
-
-def compiled(classes, *, name="vac_classifier", **options):
-    """A judge ready for `fit`: `classification.compiled`, by default with a network that sees L and ab."""
-    return classification.compiled(classes, name=name, **options)
 
 
 def colorized(system, split, batch_size=250):

@@ -17,7 +17,7 @@ from colorize_lib.errors import InputError, is_out_of_memory, reason
 from colorize_lib.reproduction import closing
 from colorize_lib.reproduction import parameters as parameters_module
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+LIBRARY = Path(__file__).parents[2]
 START_TIMEOUT = 300  # seconds; a busy machine takes its time to start Python
 
 
@@ -25,7 +25,7 @@ def notebook_path(name):
     """Path of the notebook of the paper with the key `name`. Raises InputError with the known keys."""
     if name not in papers.KEYS:
         raise InputError(f"There is no notebook for {name!r}: the names are {', '.join(papers.KEYS)}.")
-    return NOTEBOOKS / f"{papers.published(name, 'notebook')}.ipynb"
+    return files.project_root() / "notebooks" / f"{papers.published(name, 'notebook')}.ipynb"
 
 
 def declared(path):
@@ -34,13 +34,13 @@ def declared(path):
 
     for cell in nbformat.read(path, as_version=4).cells:
         if "parameters" in cell.metadata.get("tags", ()):
-            names = {}
+            names = {"parameters": parameters_module}
             exec(cell.source, names)  # our own notebook: the same code that its kernel is about to run
             return {name: value for name, value in names.items() if name.isupper()}
     raise InputError(f"The notebook {path} has no cell tagged 'parameters'; restore it from the repository.")
 
 
-def prepare(name, assignments=()):
+def plan(name, assignments=()):
     """What `reproduce` would run: the notebook's path, the run folder, the given parameters, and all of them resolved.
 
     Raises InputError for a wrong parameter.
@@ -66,21 +66,22 @@ def reproduce(name, assignments=()):
     Raises:
         InputError: a wrong parameter (before any work starts), or what stopped the notebook, as one sentence.
     """
-    path, folder, given, resolved = prepare(name, assignments)
+    path, folder, given, resolved = plan(name, assignments)
+    failed = folder.with_name(f"{folder.name}.failed.ipynb")  # not in the folder, which may be that of a finished run
     begun = time.monotonic()
     print(f"{name}: {resolved.label} run in {folder}", flush=True)
-    with files.disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with _progress_on_terminal(), files.disk_errors(folder), tempfile.TemporaryDirectory() as scratch:
+    with files.lock(folder, "run"):
+        pass  # otherwise the notebook would say only after its data are loaded that another process works there
+    with _environment(folder), files.disk_errors(folder), tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / path.name
         try:
-            _execute(path, output, given)
+            _execute(path, output, given, failed)
         except Exception:
             with contextlib.suppress(OSError, InputError):  # the executed part helps to find the fault
-                _keep(output, folder / "failed.ipynb")
+                _keep(output, failed)
             raise
         _keep(output, folder / "notebook.ipynb")
-        (folder / "failed.ipynb").unlink(missing_ok=True)
+        failed.unlink(missing_ok=True)
     _write_html(folder / "notebook.ipynb")
     _show(folder, time.monotonic() - begun)
     print(f"The command that repeats it, elsewhere, or here with RUN=another:\n  {resolved.command(name)}")
@@ -93,7 +94,7 @@ def _keep(file, target):
         shutil.copyfile(file, temporary)
 
 
-def _execute(path, output, given):
+def _execute(path, output, given, failed):
     import papermill
     from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import DeadKernelError
@@ -119,7 +120,7 @@ def _execute(path, output, given):
     except papermill.PapermillExecutionError as error:
         if error.ename == "InputError":
             raise InputError(error.evalue) from error
-        place = f"in its cell {error.exec_count}; the executed part is in failed.ipynb"
+        place = f"in its cell {error.exec_count}; the executed part is in {failed}"
         if is_out_of_memory(error.ename, error.evalue):
             raise InputError(
                 f"Memory ran out in {path.name}, {place}: lower BATCH_SIZE, WIDTH or TRAIN_LIMIT; finished epochs are kept."
@@ -133,8 +134,8 @@ def _execute(path, output, given):
         ) from error
     except DeadKernelError as error:
         raise InputError(
-            f"The kernel of {path.name} died, most likely for want of memory: lower BATCH_SIZE, WIDTH or TRAIN_LIMIT; the same "
-            "command goes on after the last finished epoch."
+            f"The kernel of {path.name} died, most likely for lack of memory: lower BATCH_SIZE, WIDTH or TRAIN_LIMIT; the same "
+            "command resumes after the last finished epoch."
         ) from error
     except RuntimeError as error:  # nbclient's, when a kernel does not answer in time
         raise InputError(
@@ -158,12 +159,17 @@ def _quiet_start():
 
 
 @contextlib.contextmanager
-def _progress_on_terminal():
-    """Show what the kernel reports through `progress.report` while the block runs."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "progress"
+def _environment(folder):
+    """Environment of the kernel while the block runs: this library, this folder of runs, and progress on this terminal.
+
+    The environment's own library may be that of another checkout. What the kernel says through `progress.report` is shown.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "progress"
         path.touch()
-        os.environ["COLORIZE_PROGRESS"] = str(path)
+        before = dict(os.environ)
+        os.environ |= {"COLORIZE_PROGRESS": str(path), "COLORIZE_RUNS": str(folder.parents[1])}
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(LIBRARY), before.get("PYTHONPATH")]))
         ended = threading.Event()
         thread = threading.Thread(target=_tail, args=(path, ended), daemon=True)
         thread.start()
@@ -172,7 +178,8 @@ def _progress_on_terminal():
         finally:
             ended.set()
             thread.join()
-            del os.environ["COLORIZE_PROGRESS"]
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def _tail(path, ended):
@@ -182,14 +189,14 @@ def _tail(path, ended):
         while True:
             last = ended.is_set()
             for line in file.read().splitlines():
-                text = json.loads(line)
+                text, stays = json.loads(line)
                 new = text.split(":")[0] != system
                 if terminal:
-                    print(("\n" if new and system else "") + "\r\033[K" + text, end="", flush=True)
-                elif new or time.monotonic() - shown > 5 or "(100%)" in text:
+                    print(("\n" if new and system else "") + "\r\033[K" + text, end="\n" * stays, flush=True)
+                elif new or stays or time.monotonic() - shown > 5 or "(100%)" in text:
                     print(text, flush=True)
                     shown = time.monotonic()
-                system = text.split(":")[0]
+                system = None if stays else text.split(":")[0]
             if last:
                 if terminal and system:
                     print()

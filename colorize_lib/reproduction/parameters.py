@@ -1,13 +1,22 @@
 """Parameters and profiles of the notebooks: known names, types and ranges, checked before any work starts.
 
-A notebook's parameters cell holds the profiles and the overrides, in capitals; the command line gives the same names. This
-module imports nothing heavy, so that a mistyped name is refused at once.
+A notebook's parameters cell holds overrides, in capitals, and ends with the profiles; the cell after it resolves them. The command
+line gives the same names, which papermill assigns in a cell between the two:
+
+    EPOCHS = None
+    PROFILES = parameters.profiles(quick=dict(epochs=2), paper=dict(epochs=25))
+
+    params = parameters.read(PROFILES, globals())
+
+Only names that one of the first two cells assigns are checked: any other name in the notebook is the user's own. This module
+imports nothing heavy, so that a mistyped name is refused at once.
 """
 
 import ast
 import difflib
 import hashlib
 import json
+import linecache
 import math
 import shlex
 import sys
@@ -45,6 +54,10 @@ KNOWN = {
     "epochs": Known(int, "epochs of every system, instead of each system's own", 1, 100_000),
     "batch_size": Known(int, "images per training step", 1, 65_536),
     "learning_rate": Known(float, "of the optimizer", 1e-9, 10.0),
+    "moderate_learning_rate": Known(
+        float, "of networks that were not released, and of slow versions of the others", 1e-9, 10.0
+    ),
+    "judge_learning_rate": Known(float, "of the networks that judge colorized images", 1e-9, 10.0),
     "train_limit": Known(int, "use only so many training images", 1),
     "test_limit": Known(int, "use only so many test images", 1),
     "width": Known(float, "factor on the number of filters of every network", 0.01, 16.0),
@@ -74,7 +87,9 @@ KNOWN = {
     "distance_weight": Known(float, "of the distance to the true colours in the generator's loss", 0.0, 1e6),
     "classifier_weight": Known(float, "of the classifier's loss in the generator's", 0.0, 1e6),
     "label_smoothing": Known(float, "true images have the label 1 less this in the discriminator's loss", 0.0, 0.5),
-    "keep": Known(str, "which epoch's weights are scored, best by validation", choices=("best", "last")),
+    "keep": Known(
+        str, "which epoch's weights are scored: the best by validation, or the last", choices=("best", "last")
+    ),
     "miscoloured": Known(float, "mean ΔE2000 from which on an image counts as mis-coloured", 1.0, 100.0),
     "samples": Known(int, "images of each split that the table's errors are computed on", 1),
     "judge_epochs": Known(int, "epochs of the networks that judge colorized images", 1, 10_000),
@@ -95,8 +110,10 @@ KNOWN = {
     ),
 }
 
-# These choose what is shown or where, not how a network is trained: changing them keeps the run folder's key.
-_NOT_IN_KEY = ("profile", "systems", "run", "devices", "photos")
+# These choose what is shown or scored, or where, not how a network is trained: changing them keeps the run folder's key.
+_NOT_IN_KEY = ("profile", "systems", "run", "devices", "photos", "keep")
+# What every notebook takes, with its value where the profile has none.
+_COMMON = {"run": None, "systems": None, "seed": 0, "devices": None, "keep": "best"}
 
 
 class Parameters(SimpleNamespace):
@@ -114,7 +131,7 @@ class Parameters(SimpleNamespace):
         return f"{self.profile}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     def trained(self):
-        """The parameters that decide how networks are trained and scored."""
+        """The parameters that decide how networks are trained, and on what they are scored."""
         return {name: value for name, value in vars(self).items() if name not in (*_NOT_IN_KEY, "label")}
 
     def command(self, notebook):
@@ -153,29 +170,92 @@ def _hint(word, words):
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
+class Profiles(dict):
+    """Values by profile and name. `before`: the names of the notebook when its parameters cell ended, until `read` used them."""
+
+    before = None
+
+
+def profiles(**values):
+    """The profiles of a notebook; its parameters cell ends with this call.
+
+    Args:
+        **values: profile to {name: value}, with lower-case names, the same in each profile.
+
+    Returns:
+        `Profiles`.
+
+    Raises:
+        InputError: the cell assigns a name that is no parameter, with the nearest and all known ones.
+    """
+    caller, result = sys._getframe(1), Profiles(values)
+    _refuse_unknown(_assigned(caller), values)
+    result.before = set(caller.f_globals)
+    return result
+
+
+def read(profiles, namespace):
+    """The parameters of a notebook, from its names: `resolve` with those in capitals that the profiles know.
+
+    Args:
+        profiles: what `profiles` returned in the parameters cell.
+        namespace: the notebook's `globals()`.
+
+    Raises:
+        InputError: a wrong value; a name that was assigned since the parameters cell, which papermill does, and is no parameter.
+    """
+    if profiles.before is not None:
+        _refuse_unknown([name for name in namespace if name not in profiles.before], profiles)
+        profiles.before = None  # names that come later are the user's own
+    known = [name.upper() for name in _names(profiles)]
+    return resolve(profiles, {name: namespace[name] for name in known if name in namespace})
+
+
+def _names(profiles):
+    return list(dict.fromkeys(["profile", *_COMMON, *(name for values in profiles.values() for name in values)]))
+
+
+def _refuse_unknown(assigned, profiles):
+    """Raise InputError for names in capitals that are no parameters, and for parameters that are not in capitals."""
+    names = [name.upper() for name in _names(profiles)]
+    for name in assigned:
+        if name not in (*names, "PROFILES") and (name.isupper() or name.upper() in names):
+            raise _unknown(name, names)
+
+
+def _unknown(name, names):
+    return InputError(
+        f"There is no parameter {name}{_hint(name.upper(), names)}: this notebook takes {', '.join(names)}."
+    )
+
+
+def _assigned(frame):
+    """Names that the notebook's cell which is executed in `frame` assigns; none outside a notebook."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is None or frame.f_globals is not shell.user_global_ns:
+        return []
+    tree = ast.parse("".join(linecache.getlines(frame.f_code.co_filename)))
+    return [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+
+
 def resolve(profiles, overrides):
-    """Resolve a notebook's parameters: the profile's values, then the overrides, each checked.
+    """Resolve parameters: the profile's values, then the overrides, each checked.
 
     Args:
         profiles: {"quick": {name: value}, "paper": {…}}, lower-case names, the same in each profile.
-        overrides: upper-case names to values, as in a parameters cell; None keeps the profile's value. "PROFILES" is passed over,
-            so that a notebook may hand in all its upper-case names, mistyped ones included.
+        overrides: upper-case names to values; None keeps the profile's value.
 
     Raises:
         InputError: an unknown name (with the nearest and all known ones), a value of a wrong type or out of range.
     """
-    given = {name: value for name, value in overrides.items() if name != "PROFILES"}
-    profile = given.get("PROFILE", "quick")
+    profile = overrides.get("PROFILE", "quick")
     if profile not in profiles:
         raise InputError(f"PROFILE is {profile!r}: it must be one of {', '.join(profiles)}.")
-    values = {"profile": profile, "run": None, "systems": None, "seed": 0, "devices": None, **profiles[profile]}
-    names = [name.upper() for name in values]
-    for name in (*given, *_injected()):
-        if name not in names:
-            raise InputError(
-                f"There is no parameter {name}{_hint(name.upper(), names)}: this notebook takes {', '.join(names)}."
-            )
-    values |= {name.lower(): value for name, value in given.items() if value is not None}
+    values = {"profile": profile, **_COMMON, **profiles[profile]}
+    for name in overrides:
+        if name not in (names := [known.upper() for known in values]):
+            raise _unknown(name, names)
+    values |= {name.lower(): value for name, value in overrides.items() if value is not None}
     for name, value in values.items():
         if value is not None:
             values[name] = _check(name, value)
@@ -184,14 +264,6 @@ def resolve(profiles, overrides):
     same = all(values[name] == value for name, value in own.items() if name not in free)
     label = {"paper": "paper", "quick": "quick (budgeted)"}[profile] if same else "budgeted"
     return Parameters(label=label, **values)
-
-
-def _injected():
-    """Names assigned by the cell that papermill put into the notebook that runs this: it takes any name, and says nothing."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    cells = [cell for cell in (shell.user_ns.get("In", ()) if shell else ()) if cell.startswith("# Parameters\n")]
-    assigned = [node for cell in cells for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.Assign)]
-    return [target.id for node in assigned for target in node.targets if isinstance(target, ast.Name)]
 
 
 def _check(name, value):

@@ -1,7 +1,6 @@
 """Several runs one after another: all papers, and one paper with several seeds.
 
-A run that is finished is not repeated, so that the same command goes on where a stopped series was; to repeat one, delete its
-folder.
+A run that is finished is not repeated, so that the same command resumes a stopped series; to repeat a run, delete its folder.
 """
 
 import contextlib
@@ -32,11 +31,6 @@ def run(name, assignments=()):
         return 0
     folders = {paper: _place(paper, assignments) for paper in papers.KEYS}  # every parameter is checked for every paper
     print(f"{len(folders)} papers: {', '.join(folders)}", flush=True)
-    waiting = [paper for paper in folders if not _finished(folders[paper])]
-    if waiting:
-        from colorize_lib.reproduction import rehearsal
-
-        print(rehearsal.table(waiting, assignments), flush=True)
     lines = []
     for number, paper in enumerate(folders, start=1):
         print(f"\n── {number} of {len(folders)}: {paper} " + "─" * 40, flush=True)
@@ -78,8 +72,8 @@ def _place(name, assignments):
     """The folder in which the results of a paper will lie. Raises InputError for a wrong parameter."""
     seeds = _seeds(name, assignments)
     if not seeds:
-        return notebook.prepare(name, assignments)[1]
-    first = next(notebook.prepare(name, given)[1] for _, given in seeds)
+        return notebook.plan(name, assignments)[1]
+    first = next(notebook.plan(name, given)[1] for _, given in seeds)
     asked = parameters_module.parse(assignments).get("RUN")
     return first.parent / (asked or f"{first.name}-{len(seeds)}seeds")
 
@@ -107,7 +101,7 @@ def _paper(name, assignments, repeat):
         return "done"
     places = []
     for seed, given in seeds:
-        places.append(notebook.prepare(name, given)[1])
+        places.append(notebook.plan(name, given)[1])
         if _finished(places[-1]):
             print(f"{name}, seed {seed}: finished, in {places[-1]}", flush=True)
         else:

@@ -118,6 +118,14 @@ class AdversarialColorizer(Colorizer):
             names.append("classifier_loss")
         self._phase_metrics = [keras.metrics.Mean(name=name) for name in names]
 
+    def settings(self):
+        return super().settings() | {
+            "reconstruction_weight": self.reconstruction_weight,
+            "classifier_weight": self.classifier_weight,
+            "label_smoothing": self.label_smoothing,
+            "generator_updates": self.generator_updates,
+        }
+
     @property
     def optimizers(self):
         """The generator's, the discriminator's and, if there is one, the classifier's optimizer."""

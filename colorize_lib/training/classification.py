@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from colorize_lib import color, models
+from colorize_lib import color
 from colorize_lib.acceleration import accelerate, accelerate_optimizer
 from colorize_lib.errors import InputError
 from colorize_lib.training import resident
@@ -18,7 +18,8 @@ from colorize_lib.training import resident
 class Classifier(resident.ResidentModel):
     """RGB (batch, size, size, 3), uint8 → logits (batch, classes).
 
-    `fit` and `evaluate` take batches of (RGB, class numbers): `Batches(split, …, labels=True)`.
+    `fit` and `evaluate` take batches of (RGB, class numbers): `Batches(split, …, labels=True)`. As the networks end in logits, the
+    loss is `keras.losses.SparseCategoricalCrossentropy(from_logits=True)`.
 
     Args:
         network: functional model to logits, from one channel, the convention's input, such as "resnet18_gray", or from three, that
@@ -35,25 +36,13 @@ class Classifier(resident.ResidentModel):
     def compile(self, optimizer="rmsprop", *arguments, **named):
         super().compile(accelerate_optimizer(keras.optimizers.get(optimizer)), *arguments, **named)
 
+    def settings(self):
+        return {"convention": self._convention.name}
+
     def call(self, rgb, training=False):
         gray, ab = self._convention.encode(rgb)
         sees_color = self.network.input_shape[-1] > 1
         return self._run(ops.concatenate([gray, ab], axis=-1) if sees_color else gray, training)
-
-
-def compiled(classes, *, name="resnet18_gray", learning_rate=1e-3, **options):
-    """A `Classifier` with Adam and cross-entropy, ready for `fit`; its metric is the accuracy.
-
-    Args:
-        classes: how many.
-        name: registered name of the network.
-        learning_rate: number or Keras schedule.
-        options: of the builder, and `dtype`.
-    """
-    classifier = Classifier(models.build(name, classes=classes, **options), models.entry(name).convention)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    classifier.compile(optimizer=keras.optimizers.Adam(learning_rate), loss=loss, metrics=["accuracy"])
-    return classifier
 
 
 def require_labels(dataset, *splits):

@@ -52,6 +52,9 @@ class Colorizer(resident.ResidentModel):
         """The registered network `name`, built with `options`, under its own convention unless another one is given."""
         return cls(models.build(name, **options), convention or models.entry(name).convention, channels)
 
+    def settings(self):
+        return {"convention": self.convention.name, "channels": self.channels}
+
     @property
     def input_size(self):
         """(height, width) of the photos that the network sees; a network of free size sees `FREE_SIZE` pixels each way."""
@@ -197,33 +200,6 @@ def _integers(array):
     if array.dtype.kind == "f" and 0 <= low <= high <= 1:
         return np.round(array * 255).astype(np.uint8)
     return None
-
-
-def compiled(
-    name, *, optimizer="adam", learning_rate=1e-3, loss="mse", metrics=(), convention=None, channels=None, **options
-):
-    """The network `name` as a compiled `Colorizer`, ready for `fit`.
-
-    Args:
-        name: registered name.
-        optimizer: Keras' name of it.
-        learning_rate: number or Keras schedule.
-        loss: Keras loss of (target, prediction).
-        metrics: functions of `colorize_lib.color.metrics` of (target, prediction), one value an image.
-        convention: scales input and target; None: the network's own.
-        channels: see `Colorizer`.
-        options: of the builder, and `dtype`.
-    """
-    colorizer = Colorizer.from_name(name, convention=convention, channels=channels, **options)
-    return prepare(colorizer, optimizer=optimizer, learning_rate=learning_rate, loss=loss, metrics=metrics)
-
-
-def prepare(colorizer, *, optimizer="adam", learning_rate=1e-3, loss="mse", metrics=()):
-    """Compile a colorizer that is there already, with the arguments of `compiled`, and return it."""
-    means = [keras.metrics.MeanMetricWrapper(function, name=function.__name__) for function in metrics]
-    optimizer = keras.optimizers.get({"class_name": optimizer, "config": {"learning_rate": learning_rate}})
-    colorizer.compile(optimizer=optimizer, loss=loss, metrics=means)
-    return colorizer
 
 
 def describe(model):

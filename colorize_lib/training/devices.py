@@ -33,11 +33,17 @@ def spread(make, count, build):
     with _strategy(count).scope():
         model = make()
         model.devices = count
-        for layer in model._flatten_layers():
+        for layer in layers(model):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = keras.backend.backend() == "tensorflow"  # JAX sees the whole batch anyway
         build(model)
     return model
+
+
+def layers(model):
+    """All layers of a model, those of models in it included."""
+    for layer in model.layers:
+        yield from layers(layer) if hasattr(layer, "layers") else [layer]
 
 
 def _strategy(count):

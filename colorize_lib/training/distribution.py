@@ -6,7 +6,8 @@ the training set:
 
     centres = bins.gamut_bins()
     weights = bins.rebalancing_weights(bins.color_prior(train.images, centres), centres)
-    model = distribution.compiled(network, "places", centres, weights)
+    model = DistributionColorizer(network, "places", centres)
+    model.compile(keras.optimizers.Adam(1e-3), loss=bins.BinCrossEntropy(centres, weights, "places"))
     model.fit(…)
 
 A decoding turns logits (batch, h, w, Q), lightness (batch, h, w, 1) in [0, 100] at the logits' resolution and the centres
@@ -16,7 +17,6 @@ photos, as any `Colorizer`.
 References: Zhang, Isola, Efros 2016, "Colorful Image Colorization", section 2; George 2022, "Model", "CNN+MRF Model".
 """
 
-import keras
 from keras import ops
 
 from colorize_lib import color
@@ -98,18 +98,3 @@ class DistributionColorizer(Colorizer):
         ab = self.decode(logits, coarse, self.centres)
         ab = ops.image.resize(ab, ops.shape(rgb)[1:3], interpolation="bilinear")
         return ab, color.lab_to_rgb(ops.concatenate([color.rgb_to_lab(rgb)[..., :1], ab], axis=-1))
-
-
-def compiled(network, convention, centres, weights=None, *, learning_rate=1e-3, neighbours=5, decoding="annealed_mean"):
-    """A network of distributions, ready for `fit`: Adam and the cross entropy with softly encoded colours.
-
-    Args:
-        network, convention, centres, decoding: of `DistributionColorizer`; the convention by its key.
-        weights: (Q,) from `bins.rebalancing_weights`; None: every colour weighs the same.
-        learning_rate: number or Keras schedule.
-        neighbours: bins that share a true colour, as in `bins.soft_encode`.
-    """
-    model = DistributionColorizer(network, convention, centres, decoding)
-    loss = bins.BinCrossEntropy(centres, weights, convention, neighbours)
-    model.compile(optimizer=keras.optimizers.Adam(learning_rate), loss=loss)
-    return model

@@ -1,4 +1,4 @@
-"""What a run does now: one line in a notebook, and messages to the headless driver's terminal."""
+"""What a run does now: one line in a notebook, and messages to the terminal of the headless driver."""
 
 import contextlib
 import json
@@ -12,12 +12,17 @@ import keras
 INTERVAL = 1.0  # seconds between two messages
 
 
-def report(message):
-    """Append a message to the file that the headless driver shows on the terminal; without a driver, do nothing."""
+def report(message, stays=False):
+    """Append a message to the file that the headless driver shows on the terminal; without a driver, do nothing.
+
+    Args:
+        message: text.
+        stays: whether the message stays on the terminal; the next one of the same system replaces the others.
+    """
     path = os.environ.get("COLORIZE_PROGRESS")
     if path:
         with contextlib.suppress(OSError), open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(message) + "\n")
+            file.write(json.dumps([message, stays]) + "\n")
 
 
 class _Line:
@@ -30,16 +35,44 @@ class _Line:
         return self._text
 
 
+class _Clock:
+    """Seconds that a number of steps takes, from those measured after the first, which compiles."""
+
+    def __init__(self):
+        self._first = self._last = None
+        self._steps = 0
+
+    def begin(self, step):
+        """What lies between the last step of an epoch and the first of the next is not counted."""
+        if step == 0 and self._steps:
+            self._first += time.monotonic() - self._last
+
+    def end(self):
+        self._last = time.monotonic()
+        self._first = self._first if self._steps else self._last
+        self._steps += 1
+
+    def seconds(self, steps):
+        """NaN before the second step."""
+        return (self._last - self._first) / (self._steps - 1) * steps if self._steps > 1 else math.nan
+
+
 class Progress(keras.callbacks.Callback):
-    """Says system, epoch, loss and time left, to the driver and, in a notebook, as one line that is updated."""
+    """Shows system, epoch, losses and the time left, on the driver's terminal and, in a notebook, as one line that is updated.
+
+    After the first epoch that can be timed, the terminal keeps a line with the duration of an epoch and of the rest. Compilation,
+    which is the first step of training and of validation, is not counted.
+    """
 
     def __init__(self, system, epochs):
         super().__init__()
         self._system, self._epochs = system, epochs
         self._said, self._display = -math.inf, None
+        self._training, self._validation = _Clock(), _Clock()
+        self._validation_steps, self._estimated, self._validation_loss = 0, False, None
 
     def on_train_begin(self, logs=None):
-        self._steps, self._done, self._begun = self.params["steps"], 0, time.monotonic()
+        self._steps = self.params["steps"]
         if "ipykernel" in sys.modules:
             from IPython.display import display
 
@@ -48,22 +81,52 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
 
+    def on_train_batch_begin(self, batch, logs=None):
+        self._training.begin(batch)
+
     def on_train_batch_end(self, batch, logs=None):
-        self._done += 1
+        self._training.end()
         if time.monotonic() - self._said > INTERVAL:
             self._say((batch + 1) / self._steps, logs)
 
+    def on_test_batch_begin(self, batch, logs=None):
+        self._validation.begin(batch)
+
+    def on_test_batch_end(self, batch, logs=None):
+        self._validation.end()
+        self._validation_steps = batch + 1
+
     def on_epoch_end(self, epoch, logs=None):
+        self._validation_loss = (logs or {}).get("val_loss")
         self._say(1.0, logs)
+        left, each = self._epochs - epoch - 1, self._seconds(self._steps)
+        if left and not self._estimated and math.isfinite(each):
+            report(
+                f"{self._system}: {_duration(each)} an epoch, about {_duration(left * each)} for the other {left}",
+                stays=True,
+            )
+            self._estimated = True
+
+    def _seconds(self, steps):
+        """Seconds of so many training steps, and of their share of an epoch's validation."""
+        validation = self._validation.seconds(self._validation_steps)
+        return self._training.seconds(steps) + (0 if math.isnan(validation) else validation) * steps / self._steps
 
     def _say(self, share, logs):
         self._said = time.monotonic()
-        remaining = (self._epochs - self._epoch - share) * self._steps
-        left = round((self._said - self._begun) / self._done * remaining)
-        line = (
-            f"{self._system}: epoch {self._epoch + 1}/{self._epochs} ({share:.0%}), "
-            f"loss {float((logs or {}).get('loss', math.nan)):.4g}, {left // 60}:{left % 60:02d} left"
-        )
+        seconds = self._seconds((self._epochs - self._epoch - share) * self._steps)
+        loss = f"loss {float((logs or {}).get('loss', math.nan)):.4g}"
+        if self._validation_loss is not None:
+            loss += f", validation loss {float(self._validation_loss):.4g}"
+        left = f", {_duration(seconds)} left" if math.isfinite(seconds) else ""
+        line = f"{self._system}: epoch {self._epoch + 1}/{self._epochs} ({share:.0%}), {loss}{left}"
         report(line)
         if self._display is not None:
             self._display.update(_Line(line))
+
+
+def _duration(seconds):
+    """Seconds as 0:42, 12:05 or 3:07:00."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -63,6 +63,15 @@ def calls_an_epoch(batches):
 class ResidentModel(keras.Model):
     """A `keras.Model` whose `fit` and `evaluate` take `Batches` and keep them on the accelerator where that is possible."""
 
+    def settings(self):
+        """What decides the training besides networks, optimizer and loss: plain values by name, which a run records."""
+        return {}
+
+    def metric_names(self):
+        """Names of the metrics that were given to `compile`."""
+        given = keras.tree.flatten(self._compile_metrics._user_metrics) if self._compile_metrics else []
+        return [next(filter(None, (getattr(each, key, None) for key in ("name", "__name__"))), each) for each in given]
+
     def fit(self, x=None, *arguments, validation_data=None, **named):
         with devices.sharing(self, x, validation_data):
             validation_data = self._resident(validation_data, training=False)

@@ -1,150 +1,75 @@
-"""Runs: run folders, manifests, training that resumes.
+"""Run folders: what a run was asked for, and trainings that resume.
 
 A run folder, `runs/NOTEBOOK/KEY/`, holds
 
-    manifest.json        parameters, versions, hardware, seed, dataset fingerprints, git commit, wall time
+    manifest.json        parameters, versions, hardware, precision, dataset fingerprints, git commit, wall time, scored epochs
     metrics.json         the numbers of the notebook's tables
     figures/             its pictures
     notebook.ipynb/.html the executed notebook, when it ran headless
     SYSTEM/history.csv   one row an epoch
     SYSTEM/steps.csv     some rows within each epoch, where a notebook asks for them
+    SYSTEM/training.json what the system is trained with, see `record`
     SYSTEM/network.json  how its network is built
     SYSTEM/best.weights.h5, last.weights.h5   the network of the best epoch by validation, and of the last
-    SYSTEM/state.npz     everything that training needs to go on: variables, optimizer, random seeds, epoch
+    SYSTEM/state.npz     everything that a training needs to resume: variables, optimizer, random seeds, epoch
 
 KEY names the profile and a hash of the parameters, so that another configuration never continues this one. Every file is
-written beside its name and then renamed: a process killed at any moment leaves no half-written file.
+written under a temporary name and then renamed: a process killed at any moment leaves no half-written file.
 """
 
 import contextlib
-import csv
-import json
 import math
-import os
-import platform
 import re
 import signal
-import subprocess
 import threading
 import time
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import keras
 import numpy as np
 
-import colorize_lib
 from colorize_lib import files
-from colorize_lib.errors import InputError, is_out_of_memory, reason
-from colorize_lib.files import run_root
-from colorize_lib.training import devices
+from colorize_lib.errors import InputError, is_out_of_memory
+from colorize_lib.training import checkpoint, devices, machine, progress, record
 from colorize_lib.training.colorizer import describe, load_weights
-from colorize_lib.training.progress import Progress
-from colorize_lib.training.resident import ResidentModel
 
 FORMAT = 1
-# What a killed run needs is written after every epoch where that is quick, else so often that it takes this share of the time.
-SAVING_SECONDS, SAVING_SHARE = 0.3, 0.1
+KEEP = ("best", "last")
 _PROCESS = ("started", "finished", "wall_seconds", "git_commit", "versions", "hardware")
 # What other code takes from a manifest, with its types.
 _MANIFEST = dict.fromkeys(("notebook", "label", "command", "started"), str)
 _MANIFEST |= dict.fromkeys(("parameters", "datasets", "versions", "hardware"), dict) | {"earlier": list}
-
-
-def dtype_policy(choice):
-    """The Keras dtype policy for `choice`: "auto" takes bfloat16 where the hardware multiplies it natively.
-
-    TensorFlow on CPUs with AVX512-BF16 or AMX, and GPUs; JAX on a CPU emulates bfloat16 slowly and stays in float32.
-    """
-    if choice != "auto":
-        return choice
-    if hardware()["accelerators"]:
-        return "mixed_bfloat16"
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    native = "avx512_bf16" in flags or "amx_bf16" in flags
-    return "mixed_bfloat16" if native and keras.backend.backend() == "tensorflow" else "float32"
-
-
-def hardware():
-    """The machine in words: processor, cores usable, memory in GiB, accelerators, and the names of NVIDIA's among them."""
-    model = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
-    memory = None
-    with contextlib.suppress(ValueError, OSError, AttributeError):
-        memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    devices = keras.distribution.list_devices()
-    accelerators = [device for device in devices if not device.lower().startswith("cpu")]
-    found = {"processor": model, "cores": cores, "memory_gib": memory, "accelerators": accelerators}
-    return found | ({"gpus": _gpus()} if accelerators else {})
-
-
-def _gpus():
-    """Names of the machine's NVIDIA GPUs, as its driver's own program says them."""
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
-    except (OSError, subprocess.SubprocessError):
-        return []
-
-
-def versions():
-    """Versions of Python, the project and the packages that make the numbers."""
-    backend = keras.backend.backend()
-    found = {"python": platform.python_version(), "colorize_lib": colorize_lib.__version__, "backend": backend}
-    for package in ("keras", backend, "numpy", "pillow", "scikit-image"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
-
-
-def git_commit():
-    """The checkout's commit, with "+" if files differ from it; that of a bundle, from its file COMMIT; None elsewhere."""
-    root = Path(__file__).parents[2]
-    if (root / "COMMIT").is_file():
-        return (root / "COMMIT").read_text(encoding="utf-8").strip()
-
-    def git(*arguments):
-        return subprocess.run(
-            ["git", "-C", root, *arguments], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-_held = {}  # run folders that this process holds, so that a notebook cell may be run again
-
-
-def _hold(folder):
-    if folder not in _held:
-        holder = contextlib.ExitStack()
-        holder.enter_context(files.lock(folder, "run"))
-        _held[folder] = holder
+_LATER = {"dtype": dict, "scored": dict, "predates": list}  # older manifests lack these
+_held = {}  # run folders that this process holds, so that a cell which opens one can be executed again
 
 
 class Run:
-    """One notebook's run in its folder. Made by `start`.
+    """One notebook's run in its folder, which this process holds until `finish` or `close`.
+
+    Opening it prints the folder. A folder whose run is finished stays as it is until something is trained or `finish` is called.
+
+    Args:
+        notebook: key of the notebook's paper, which names the folder's parent.
+        parameters: resolved `parameters.Parameters`.
+        **datasets: `Dataset`s by name, described in the manifest.
 
     Attributes:
         folder: `pathlib.Path` of the run folder.
-        parameters: the resolved `Parameters`.
+        parameters: the resolved parameters.
         metrics: nested dictionary that `finish` writes to `metrics.json`.
+
+    Raises:
+        InputError: another process works in the folder, it holds another configuration, or it cannot be written.
     """
 
-    def __init__(self, notebook, parameters, datasets):
+    def __init__(self, notebook, parameters, /, **datasets):
         self.notebook, self.parameters = notebook, parameters
-        self.folder = run_root() / notebook / parameters.key()
+        self.folder = files.run_root() / notebook / parameters.key()
         self.metrics = {}
         self._started = time.monotonic()
-        _hold(self.folder)
+        self._trained = {}  # name of a system: its history, and the column that chooses its best epoch
+        self._hold()
         files.sweep(self.folder)
         before = self._former_manifest()
         self._manifest = {
@@ -153,16 +78,44 @@ class Run:
             "label": parameters.label,
             "parameters": vars(parameters) | {"run": None},
             "command": parameters.command(notebook),
-            "datasets": {name: _describe(dataset) for name, dataset in datasets.items()},
-            "versions": versions(),
-            "hardware": hardware(),
-            "git_commit": git_commit(),
+            "datasets": {
+                name: {
+                    "name": dataset.manifest["name"],
+                    "fingerprint": dataset.fingerprint,
+                    "counts": {split: len(rows) for split, rows in dataset.splits.items()},
+                }
+                for name, dataset in datasets.items()
+            },
+            "versions": machine.versions(),
+            "hardware": machine.hardware(),
+            "git_commit": machine.git_commit(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "finished": None,
             "wall_seconds": None,
-            # A run that was stopped and went on: the processes before this one, each with its own commit.
+            # The precision that was really used, and the epoch whose weights were scored, by system.
+            "dtype": dict(before.get("dtype", {})),
+            "scored": {},
+            # Fixes that change numbers and came after this run, in words.
+            "predates": list(before.get("predates", [])),
+            # A run that was stopped and resumed: the processes before this one, each with its own commit.
             "earlier": [*before.get("earlier", []), {name: before.get(name) for name in _PROCESS}] if before else [],
         }
+        if not before.get("finished"):
+            self._write_manifest()
+        print(f"run folder: {files.shown(self.folder)}")
+
+    def _hold(self):
+        if self.folder not in _held:
+            holder = contextlib.ExitStack()
+            holder.enter_context(files.lock(self.folder, "run"))
+            _held[self.folder] = holder
+
+    def close(self):
+        """Let other processes work in the folder. Whatever is called next holds it again."""
+        if self.folder in _held:
+            _held.pop(self.folder).close()
+
+    def _write_manifest(self):
         files.write_json(self.folder / "manifest.json", self._manifest)
 
     def _former_manifest(self):
@@ -172,7 +125,8 @@ class Run:
             return {}
         before = read_manifest(path)
         for name, value in self.parameters.trained().items():
-            former = before["parameters"].get(name)
+            # A parameter that did not exist when the folder was made had the value that was then written in the notebook.
+            former = before["parameters"].get(name, value)
             if former != value:
                 raise InputError(
                     f"The run folder {self.folder} holds another configuration: {name.upper()} was {former!r} and is now "
@@ -180,62 +134,136 @@ class Run:
                 )
         return before
 
-    def fit(self, name, make, train, validation, *, epochs, monitor="val_loss", callbacks=()):
-        """Train one system, or go on where an earlier process stopped.
+    def fit(self, name, make, train, validation, *, epochs, keep="best", monitor="val_loss", callbacks=(), fresh=False):
+        """Train one system, resume where an earlier process stopped, or give back what is trained already.
 
-        The seed is set before `make` is called, so that a system's result does not depend on which others ran before it.
+        Only the training that the code describes now is resumed or given back: what it is trained with is recorded in the folder,
+        see `record`. The random seed is set before `make` is called, so that a system's result does not depend on which others
+        ran before it.
 
         Args:
-            name: the system; its files go to the folder of this name.
-            make: function without arguments that returns a compiled model with an attribute `network` to be saved.
+            name: the system; its files are in the folder of this name.
+            make: function without arguments that returns a compiled model with an attribute `network` to be saved; or such a
+                model, which starts with the weights that it has.
             train, validation: `data.Batches`.
             epochs: how many in all.
-            monitor: the history's column whose lowest value ("val_psnr…": highest) chooses the best epoch.
+            keep: whose weights the model gets, "best" or "last" for the best epoch by `monitor` or the last one. Both are kept in
+                the folder: another `keep` trains nothing.
+            monitor: the history's column whose lowest value ("psnr" or "accuracy" in its name: highest) chooses the best epoch.
             callbacks: further Keras callbacks.
+            fresh: delete what the folder holds of this system, and train it again.
 
         Returns:
-            The model with the best epoch's weights, and the history: one dictionary an epoch.
+            The model with the weights that `keep` names, and the history: one dictionary an epoch. `scored_epoch` has the epoch.
 
         Raises:
-            InputError: the loss is not finite; no space or memory; the folder's state is of another network.
+            InputError: the folder holds a training with another network, loss, optimizer, data or code; the loss is not finite; no
+                space or memory is left.
         """
+        if keep not in KEEP:
+            raise InputError(f"keep is {keep!r}: it must be one of {', '.join(KEEP)}.")
+        self._hold()
+        folder = self.folder / name
+        code = record.code_on_screen(make)
         keras.utils.set_random_seed(self.parameters.seed)
+        model = self._made(make, train)
+        if fresh and folder.exists():
+            with files.disk_errors(folder):
+                for file in (folder / "state.npz", *folder.glob("*.*")):  # without the state, nothing is given back
+                    file.unlink(missing_ok=True)
+        history = self._recorded(folder, record.taken(model, train, validation, monitor, code), epochs)
+        if description := describe(model):
+            files.write_json(folder / "network.json", description)
+        if len(history) < epochs:
+            history = self._train(folder, model, train, validation, epochs, monitor, callbacks)
+        self._trained[name] = history, monitor
+        self._manifest["scored"][name] = {"keep": keep, "epoch": self.load_epoch(name, model, keep), "epochs": epochs}
+        return model, history
+
+    def _made(self, make, train):
+        """The model, built, on the devices that the parameters ask for."""
+        if isinstance(make, keras.Model):
+            if (self.parameters.devices or 1) > 1:
+                raise InputError("DEVICES needs a function that makes the model: give one to Run.fit, not a model.")
+            model = make
+            make = lambda: model  # noqa: E731
 
         def build(model):
             model(train[0][0][:1])  # creates the variables
-            _state_variables(model)
+            checkpoint.state_variables(model)
 
         with _interrupts(), _out_of_memory(train.batch_size):
-            model = devices.spread(make, self.parameters.devices, build)
-        description = describe(model)
-        if description:
-            files.write_json(self.folder / name / "network.json", description)
-        checkpoint = _Checkpoint(self.folder / name, model, train, monitor)
+            return devices.spread(make, self.parameters.devices, build)
+
+    def _recorded(self, folder, now, epochs):
+        """The history of the training in `folder`, [] if there is none, in which case `now` becomes its record.
+
+        Raises InputError if it was trained otherwise.
+        """
+        history, path = checkpoint.saved_history(folder), folder / "training.json"
+        if not history:
+            files.write_json(path, now)
+            return []
+        advice = "choose another run folder with RUN=, give Run.fit fresh=True to train it again, or delete the folder"
+        note = ""
+        if not path.exists():
+            note = "; it predates the records of networks, losses and optimizers, so that only shapes can be compared"
+        elif different := record.difference(_read_record(path), now):
+            raise InputError(f"{folder} holds another training: {different}; {advice}.")
+        if len(history) > epochs:
+            raise InputError(f"{folder} holds {len(history)} epochs, and {epochs} are asked for; {advice}.")
+        message = f"{folder.name}: {len(history)} of {epochs} epochs restored from {files.shown(folder)}{note}"
+        print(message)
+        progress.report(message, stays=True)
+        return history
+
+    def _train(self, folder, model, train, validation, epochs, monitor, callbacks):
+        """Train the epochs that are left, and return the history of all."""
+        kept = checkpoint.Checkpoint(folder, model, train, monitor)
+        kept.restore()
+        before, now = self._manifest["dtype"].get(folder.name), _precision(model.network)
+        self._manifest["dtype"][folder.name] = now if before in (None, now) else f"{before}, then {now}"
+        self._write_manifest()
         # What steps write is on disk before the state says that the epoch is done.
-        steps = [callback for callback in callbacks if isinstance(callback, StepHistory)]
+        steps = [callback for callback in callbacks if isinstance(callback, checkpoint.StepHistory)]
         others = [callback for callback in callbacks if callback not in steps]
-        if checkpoint.epoch < epochs:
-            with _interrupts() as check, files.disk_errors(self.folder), _out_of_memory(train.batch_size):
-                heed = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: check())
-                model.fit(
-                    train,
-                    validation_data=validation,
-                    epochs=epochs,
-                    initial_epoch=checkpoint.epoch,
-                    verbose=0,
-                    callbacks=[heed, *steps, checkpoint, Progress(name, epochs), *others],
-                )
-        load_weights(model.network, self.folder / name / "best.weights.h5")
-        return model, checkpoint.history
+        with _interrupts() as check, files.disk_errors(self.folder), _out_of_memory(train.batch_size):
+            heed = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: check())
+            model.fit(
+                train,
+                validation_data=validation,
+                epochs=epochs,
+                initial_epoch=kept.epoch,
+                verbose=0,
+                callbacks=[heed, *steps, kept, progress.Progress(folder.name, epochs), *others],
+            )
+        return kept.history
+
+    def load_epoch(self, name, model, keep):
+        """Give `model` the weights of a trained system's "best" or "last" epoch; returns the number of that epoch.
+
+        Raises InputError if the system was not given to `fit`, or its weights are damaged.
+        """
+        if name not in self._trained:
+            raise InputError(f"{name!r} is not trained in this run: call Run.fit first.")
+        history, monitor = self._trained[name]
+        load_weights(model.network, self.folder / name / f"{keep}.weights.h5")
+        return checkpoint.best_epoch(history, monitor) if keep == "best" else len(history)
+
+    def scored_epoch(self, name):
+        """Number of the epoch, counted from 1, whose weights `fit` gave to the model of this system."""
+        return self._manifest["scored"][name]["epoch"]
 
     def figure(self, figure, name):
         """Save a matplotlib figure as `figures/NAME.png`, atomically, and return it."""
+        self._hold()
         with files.atomic(self.folder / "figures" / f"{name}.png") as path:
             figure.savefig(path, dpi=100, bbox_inches="tight")
         return figure
 
     def finish(self, paper_vs_here=None):
-        """Write `metrics.json` and `paper_vs_here.csv` (a DataFrame of `evaluate`), and complete the manifest."""
+        """Write `metrics.json` and `paper_vs_here.csv` (a DataFrame of `evaluate`), complete the manifest, release the folder."""
+        self._hold()
         if paper_vs_here is not None:
             with files.atomic(self.folder / "paper_vs_here.csv") as path:
                 flat = paper_vs_here.set_axis([" ".join(column) for column in paper_vs_here.columns], axis="columns")
@@ -243,26 +271,24 @@ class Run:
         files.write_json(self.folder / "metrics.json", {"format": FORMAT, **_plain(self.metrics)})
         self._manifest["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
         self._manifest["wall_seconds"] = round(time.monotonic() - self._started, 1)
-        files.write_json(self.folder / "manifest.json", self._manifest)
+        self._write_manifest()
+        self.close()
 
 
-def start(notebook, parameters, **datasets):
-    """Open the run folder for `parameters`, hold it, and write its manifest.
-
-    Args:
-        notebook: name of the notebook without suffix.
-        parameters: from `parameters`.
-        datasets: name → `data.Dataset`, described in the manifest.
-
-    Raises:
-        InputError: another process works in the folder, it holds another configuration, or it cannot be written.
-    """
-    return Run(notebook, parameters, datasets)
+def _precision(network):
+    """The dtype policy of the layers that have weights, such as "mixed_bfloat16", whose outputs stay in float32."""
+    found = {layer.dtype_policy.name for layer in devices.layers(network) if layer.weights}
+    return ", ".join(sorted(found - {"float32"})) or "float32"
 
 
-def _describe(dataset):
-    counts = {name: len(split) for name, split in dataset.splits.items()}
-    return {"name": dataset.manifest["name"], "fingerprint": dataset.fingerprint, "counts": counts}
+def _read_record(path):
+    found = files.read_json(path, "record of a training")
+    if not isinstance(found, dict) or found.get("format") != record.FORMAT:
+        raise InputError(
+            f"{path} is no record of format {record.FORMAT}: use the version of the project that wrote it, or delete the folder "
+            f"{path.parent} to train this system again."
+        )
+    return found
 
 
 def _plain(value):
@@ -286,6 +312,7 @@ def read_manifest(path):
         )
     if Path(path).name == "manifest.json":
         wrong = [name for name, kind in _MANIFEST.items() if not isinstance(content.get(name), kind)]
+        wrong += [name for name, kind in _LATER.items() if not isinstance(content.get(name, kind()), kind)]
         if wrong or not re.fullmatch("[a-z0-9_-]+", content["notebook"]):
             raise InputError(
                 f"The manifest {path} is damaged at {', '.join(wrong) or 'notebook'}: delete it and run the command that made it "
@@ -308,10 +335,10 @@ def _out_of_memory(batch_size):
 
 @contextlib.contextmanager
 def _interrupts():
-    """Let Ctrl+C end the block as `KeyboardInterrupt`, whatever the code that it meets makes of it.
+    """Let Ctrl+C end the block as `KeyboardInterrupt`, whatever the interrupted code makes of it.
 
-    Python raises that between any two instructions. Where it met TensorFlow tracing a function, an IndexError came out; where it
-    met a callback of the garbage collector, nothing did. Yields a function that raises it again if it was lost.
+    Python raises it between any two instructions. While TensorFlow traces a function it can turn into an IndexError, and in a
+    callback of the garbage collector it is lost. Yields a function that raises it again if it was lost.
     """
     previous, heard = signal.getsignal(signal.SIGINT), []
 
@@ -339,179 +366,3 @@ def _interrupts():
         raise
     finally:
         signal.signal(signal.SIGINT, previous)
-
-
-class _Checkpoint(keras.callbacks.Callback):
-    """Keeps history, best and last weights, and the full state, atomically; restores them when made.
-
-    All are written at the end of an epoch, unless that takes long, and more than a tenth of the time since they were written last:
-    on a fast accelerator epochs can be shorter than writing a large network.
-    """
-
-    def __init__(self, folder, model, train, monitor):
-        super().__init__()
-        self.folder, self.train_batches, self.monitor = folder, train, monitor
-        self.history, self.epoch = [], 0
-        self._variables = _state_variables(model)
-        self._written, self._cost, self._kept = (
-            0.0,
-            0.0,
-            0,
-        )  # when all was last written, how long that took, after which epoch
-        self._best = None  # weights of the best epoch, where they are better than those on disk
-        self._restore()
-
-    def _restore(self):
-        path = self.folder / "state.npz"
-        if not path.exists():
-            return
-        try:
-            with np.load(path, allow_pickle=False) as state:
-                self.history = json.loads(str(state["history"]))
-                values = [state[f"variable{i}"] for i in range(len(self._variables))]
-                if len(state.files) != 1 + len(values) or any(value.dtype.kind not in "biuf" for value in values):
-                    raise ValueError("it is the state of another network")
-            if [row["epoch"] for row in self.history] != list(range(1, 1 + len(self.history))) or not self.history:
-                raise ValueError("its history has gaps")
-        except Exception as error:  # a damaged file can fail in any part of the readers of zip, numpy and JSON
-            raise InputError(
-                f"Cannot resume from {path} ({type(error).__name__}: {reason(error)}): delete the folder {self.folder} to train "
-                "this system anew."
-            ) from error
-        for variable, value in zip(self._variables, values, strict=True):
-            if tuple(variable.shape) != value.shape:
-                raise InputError(
-                    f"Cannot resume from {path}: {variable.path} has shape {tuple(variable.shape)} in the network and "
-                    f"{value.shape} in the file; delete the folder {self.folder} to train this system anew."
-                )
-            variable.assign(value)
-        self.epoch = self._kept = len(self.history)
-        self._write_history()  # a kill between the state and the history leaves the latter one epoch behind
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.train_batches.set_epoch(epoch)
-        self._begun = time.monotonic()
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._check_losses(logs or {})
-
-    def _check_losses(self, logs):
-        """Stop before anything is saved when a loss is not finite, be it of training, of validation, or of one of several."""
-        for name, value in logs.items():
-            if name.endswith("loss") and not math.isfinite(value):
-                kept = f"the weights of epoch {self._kept} are kept" if self._kept else "no epoch was finished"
-                raise InputError(
-                    f"The {name} of {self.folder.name} became {float(value)} in epoch {1 + self.epoch}; {kept} in {self.folder}: "
-                    "lower LEARNING_RATE, or train in DTYPE=float32."
-                )
-
-    def on_epoch_end(self, epoch, logs=None):
-        seconds = time.monotonic() - self._begun
-        row = {"epoch": epoch + 1} | {name: float(value) for name, value in (logs or {}).items()}
-        self._check_losses(row)
-        self.history.append(row | {"seconds": round(seconds, 2)})
-        self.epoch = epoch + 1
-        network = self.model.network
-        best = _best_epoch(self.history, self.monitor) == epoch
-        waits = self._cost > SAVING_SECONDS and time.monotonic() - self._written < self._cost / SAVING_SHARE
-        if waits and self.epoch < self.params["epochs"]:
-            if best:
-                self._best = network.get_weights()
-            return
-        begun = time.monotonic()
-        self._save_weights("last")
-        if best:
-            self._save_weights("best")
-        elif self._best is not None:
-            now = network.get_weights()
-            network.set_weights(self._best)
-            self._save_weights("best")
-            network.set_weights(now)
-        self._best = None
-        # The state comes last: until it is there, a resumed run repeats these epochs, which write the same files again.
-        state = {f"variable{i}": np.asarray(variable) for i, variable in enumerate(self._variables)}
-        with files.atomic(self.folder / "state.npz") as path:
-            np.savez(path, history=json.dumps(self.history), **state)
-        self._write_history()
-        self._written, self._kept = time.monotonic(), self.epoch
-        self._cost = self._written - begun
-
-    def _save_weights(self, name):
-        with files.atomic(self.folder / f"{name}.weights.h5") as path:
-            self.model.network.save_weights(path)
-
-    def _write_history(self):
-        with files.atomic(self.folder / "history.csv") as path:
-            _write_csv(path, self.history)
-
-
-class StepHistory(keras.callbacks.Callback):
-    """Losses within the epochs. `rows`: dictionaries of `step` (batches from the first epoch on), `epoch`, and the columns of
-    the history as means since the row before.
-
-    Args:
-        path: CSV file, written after every epoch; a resumed run goes on with it.
-        points: rows an epoch.
-    """
-
-    def __init__(self, path, points=20):
-        super().__init__()
-        self.path, self.points, self.rows = Path(path), points, []
-        if self.path.exists():
-            try:
-                with open(self.path, newline="", encoding="utf-8") as file:
-                    self.rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-                self.rows = [row for row in self.rows if row["step"] and row["epoch"]]
-            except Exception as error:  # bytes of another file can fail anywhere
-                raise InputError(
-                    f"Cannot go on with {self.path} ({reason(error)}): delete the folder {self.path.parent} to train anew."
-                ) from error
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.rows = [row for row in self.rows if row["epoch"] <= epoch]  # an epoch that was cut off is repeated
-        self._steps = self._done(self.params["steps"] - 1)
-        self._epoch, self._every = epoch, max(1, self._steps // self.points)
-        self._before, self._sums = 0, {}
-
-    def _done(self, item):
-        """Batches learned of the epoch; an item of `resident.ResidentBatches` holds several."""
-        return self.model.batches_done(item) if isinstance(self.model, ResidentModel) else item + 1
-
-    def on_train_batch_end(self, batch, logs=None):
-        done = self._done(batch)
-        count = done - self._before
-        if count >= self._every:
-            sums = {
-                name: float(value) * done for name, value in logs.items()
-            }  # Keras' are means since the epoch's begin
-            means = {name: (value - self._sums.get(name, 0.0)) / count for name, value in sums.items()}
-            self.rows.append({"step": self._epoch * self._steps + done, "epoch": self._epoch + 1} | means)
-            self._before, self._sums = done, sums
-
-    def on_epoch_end(self, epoch, logs=None):
-        with files.atomic(self.path) as path:
-            _write_csv(path, self.rows)
-
-
-def _write_csv(path, rows):
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _state_variables(model):
-    """All that training changes: weights, metrics, random seeds, and the optimizers' variables, in a fixed order."""
-    optimizers = getattr(model, "optimizers", None) or [model.optimizer]
-    for optimizer in optimizers:
-        if not optimizer.built:
-            optimizer.build(model.trainable_variables)
-    return [*model.variables, *(variable for optimizer in optimizers for variable in optimizer.variables)]
-
-
-def _best_epoch(history, monitor):
-    """Index of the best epoch by the column `monitor`; without such a column, the last."""
-    if monitor not in history[0]:
-        return len(history) - 1
-    values = np.array([row[monitor] for row in history])
-    return int(np.argmax(values) if "psnr" in monitor or "accuracy" in monitor else np.argmin(values))

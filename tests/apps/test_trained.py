@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import small_models
 from PIL import Image
 
 from colorize_lib import __main__, files
@@ -7,7 +8,7 @@ from colorize_lib.apps import public_weights, trained
 from colorize_lib.dataset import Split
 from colorize_lib.errors import InputError
 from colorize_lib.reproduction import parameters
-from colorize_lib.training import colorizer, data, runs
+from colorize_lib.training import data, runs
 
 OPTIONS = {"size": 16, "width": 0.05}
 
@@ -18,11 +19,11 @@ def run_folder():
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype="uint8")
     batches = data.Batches(Split(images, np.zeros(4, int)), 4)
     profiles = {"quick": {"epochs": 1, "dataset": "photos"}}
-    run = runs.Run("polychromify", parameters.resolve(profiles, {"PROFILE": "quick", "RUN": "mine"}), {})
+    run = runs.Run("polychromify", parameters.resolve(profiles, {"PROFILE": "quick", "RUN": "mine"}))
     for name, channels in (("polychromify", None), ("polychromify_a", [0])):
         run.fit(
             f"{name}_seed1",
-            lambda name=name, channels=channels: colorizer.compiled(name, channels=channels, **OPTIONS),
+            lambda name=name, channels=channels: small_models.colorizer(name, channels=channels, **OPTIONS),
             batches,
             batches,
             epochs=1,

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import small_models
 
 from colorize_lib import color
 from colorize_lib.dataset import Split
@@ -22,7 +23,7 @@ def split():
 
 @pytest.fixture(scope="module")
 def classifier(split):
-    judge = judges.compiled(3, learning_rate=3e-3, **SMALL)
+    judge = small_models.classifier(3, "vac_classifier", 3e-3, **SMALL)
     judge.fit(Batches(split, 15, seed=0, labels=True), epochs=12, verbose=0)
     return judge
 
@@ -56,7 +57,7 @@ def test_detector_tells_gray_images_from_real_ones_but_not_real_from_real(split)
     learn, held = split.take(np.arange(60)), split.take(np.arange(60, 90))
 
     def share_right(system):
-        detector = judges.compiled(2, learning_rate=3e-3, **SMALL)
+        detector = small_models.classifier(2, "vac_classifier", 3e-3, **SMALL)
         train, test = (judges.real_and_colorized(part, judges.colorized(system, part)) for part in (learn, held))
         assert train.labels.tolist() == [0] * 60 + [1] * 60
         detector.fit(Batches(train, 15, seed=0, labels=True), epochs=8, verbose=0)

@@ -2,50 +2,44 @@ import json
 
 import nbformat
 import pytest
+import toy_project
 
 from colorize_lib import __main__, files
 from colorize_lib.errors import InputError
 from colorize_lib.reproduction import notebook
 
-PARAMETERS = """PROFILE = "quick"
+PARAMETERS = """from colorize_lib.reproduction import parameters
+PROFILE = "quick"
 EPOCHS = None
 RUN = None
-PROFILES = {"quick": {"epochs": 2}, "paper": {"epochs": 25}}"""
+PROFILES = parameters.profiles(quick={"epochs": 2}, paper={"epochs": 25})"""
 
 
 @pytest.fixture
 def notebooks(tmp_path, monkeypatch):
-    """Function that writes a small notebook `toy.ipynb` with the given last cell."""
-    folder = tmp_path / "notebooks"
-    folder.mkdir()
-    monkeypatch.setattr(notebook, "NOTEBOOKS", folder)
-
-    def write(source):
-        first = nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
-        notebook = nbformat.v4.new_notebook(cells=[first, nbformat.v4.new_code_cell(source)])
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        nbformat.write(notebook, folder / "toy.ipynb")
-
-    return write
+    """Function that writes a small notebook `unet.ipynb` with the given last cell."""
+    write = toy_project.make(tmp_path / "checkout")
+    monkeypatch.chdir(tmp_path / "checkout")
+    return lambda source: write("unet", PARAMETERS, source)
 
 
 FINISH = """print("seen in the page")
-from colorize_lib import files; from colorize_lib.reproduction import parameters; from colorize_lib.training import progress
-progress.report("toy: epoch 1/1 (100%), loss 0.5, 0:00 left")
-resolved = parameters.resolve(PROFILES, {name: value for name, value in globals().items() if name.isupper()})
-folder = files.run_root() / "toy" / resolved.key()
+from colorize_lib import files; from colorize_lib.training import progress
+progress.report("unet: epoch 1/1 (100%), loss 0.5, 0:00 left")
+resolved = parameters.read(PROFILES, globals())
+folder = files.run_root() / "unet" / resolved.key()
 files.write_json(folder / "metrics.json", {"epochs": resolved.epochs})
 files.write_text(folder / "paper_vs_here.csv", "system,paper,here\\ncnn,21.6,22.1\\n")"""
 
 
 def test_parameters_reach_the_notebook_and_results_are_shown(notebooks, capsys):
     notebooks(FINISH)
-    folder = notebook.reproduce("toy", ["EPOCHS=3"])
+    folder = notebook.reproduce("unet", ["EPOCHS=3"])
     assert json.loads((folder / "metrics.json").read_text()) == {"epochs": 3}
     assert nbformat.read(folder / "notebook.ipynb", as_version=4).cells[-1].execution_count
     assert "seen in the page" in (folder / "notebook.html").read_text()
     printed = capsys.readouterr().out
-    assert "toy: budgeted run in" in printed
+    assert "unet: budgeted run in" in printed
     assert "loss 0.5" in printed
     assert "cnn" in printed
     assert "22.1" in printed
@@ -59,28 +53,31 @@ def test_wrong_parameters_stop_before_any_work(notebooks, capsys):
         ("EPOCHS=x", "EPOCHS is 'x'"),
         ("EPOCHS", "NAME=VALUE"),
     ):
-        assert __main__.main(["reproduce", "toy", assignment]) == 2
+        assert __main__.main(["reproduce", "unet", assignment]) == 2
         captured = capsys.readouterr()
         assert message in captured.err
         assert len(captured.err.splitlines()) == 1
     assert not list(files.run_root().iterdir())
     assert __main__.main(["reproduce", "tyo"]) == 2
-    assert "the names are toy" in capsys.readouterr().err
+    assert "the names are" in capsys.readouterr().err
 
 
 def test_a_failing_notebook_is_an_error_and_is_kept(notebooks, capsys):
     raising = "from colorize_lib.errors import InputError; raise InputError('the disk is full; free some space')"
     notebooks(raising)
-    assert __main__.main(["reproduce", "toy"]) == 2
+    assert __main__.main(["reproduce", "unet"]) == 2
     assert capsys.readouterr().err.strip() == "error: the disk is full; free some space"
     notebooks("1 / 0")
     with pytest.raises(InputError, match=r"failed in its cell 2; .*ZeroDivisionError"):
-        notebook.reproduce("toy")
-    assert list(files.run_root().glob("toy/*/failed.ipynb"))
-    assert not list(files.run_root().glob("toy/*/notebook.ipynb"))
+        notebook.reproduce("unet")
+    assert len(list(files.run_root().glob("unet/quick-*.failed.ipynb"))) == 1
+    assert not list(files.run_root().glob("unet/*/*.ipynb"))
+    notebooks(FINISH)
+    notebook.reproduce("unet")
+    assert not list(files.run_root().glob("unet/*.failed.ipynb"))
 
 
 def test_a_dying_kernel_is_one_sentence(notebooks):
     notebooks("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
-    with pytest.raises(InputError, match=r"kernel of toy\.ipynb died.*lower BATCH_SIZE"):
-        notebook.reproduce("toy")
+    with pytest.raises(InputError, match=r"kernel of unet\.ipynb died.*lower BATCH_SIZE"):
+        notebook.reproduce("unet")

@@ -1,6 +1,7 @@
 import shlex
 
 import pytest
+import toy_project
 
 from colorize_lib.errors import InputError
 from colorize_lib.reproduction import parameters
@@ -12,7 +13,7 @@ PROFILES = {
 
 
 def test_profile_and_overrides():
-    quick = parameters.resolve(PROFILES, {"PROFILES": PROFILES, "EPOCHS": None})
+    quick = parameters.resolve(PROFILES, {"EPOCHS": None})
     assert (quick.label, quick.epochs, quick.width, quick.seed) == ("quick (budgeted)", 2, 0.5, 0)
     budgeted = parameters.resolve(PROFILES, {"PROFILE": "paper", "EPOCHS": 3, "WIDTH": 1})
     assert (budgeted.label, budgeted.profile, budgeted.epochs) == ("budgeted", "paper", 3)
@@ -24,7 +25,7 @@ def test_key_names_the_training_not_what_is_shown():
     def key(**given):
         return parameters.resolve(PROFILES, given).key()
 
-    assert key() == key(SYSTEMS="cnn")
+    assert key() == key(SYSTEMS="cnn") == key(KEEP="last")
     assert len({key(), key(EPOCHS=3), key(SEED=1), key(PROFILE="paper")}) == 4
     assert key(RUN="mine") == "mine"
 
@@ -119,21 +120,20 @@ def test_the_command_of_a_run_repeats_it():
     assert again.key() == parameters.resolve(PROFILES, given | {"RUN": None}).key()
 
 
+CELL = """from colorize_lib.reproduction import parameters
+EPOCHS = None
+PROFILES = parameters.profiles(quick={"epochs": 2})"""
+READ = "parameters.read(PROFILES, globals()).epochs"
+
+
 def test_papermill_does_not_swallow_an_unknown_parameter(tmp_path):
-    import nbformat
     import papermill
 
-    source = "from colorize_lib.reproduction import parameters\nPROFILES = {'quick': {'epochs': 2}}\n"
-    source += (
-        "parameters.resolve(PROFILES, {name: value for name, value in globals().items() if name.isupper()}).epochs"
-    )
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in ("EPOCHS = None", source)])
-    notebook.cells[0].metadata.tags = ["parameters"]
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, tmp_path / "in.ipynb")
+    toy_project.make(tmp_path)("toy", CELL, READ)
 
     def execute(**given):
-        return papermill.execute_notebook(tmp_path / "in.ipynb", tmp_path / "out.ipynb", given, progress_bar=False)
+        path = tmp_path / "notebooks" / "toy.ipynb"
+        return papermill.execute_notebook(path, tmp_path / "out.ipynb", given, progress_bar=False)
 
     assert execute(EPOCHS=3).cells[-1].outputs[0].data["text/plain"] == "3"
     for name in ("EPOCH", "epochs"):
@@ -141,3 +141,36 @@ def test_papermill_does_not_swallow_an_unknown_parameter(tmp_path):
             papermill.PapermillExecutionError, match=rf"There is no parameter {name} \(did you mean 'EPOCHS'"
         ):
             execute(**{name: 3})
+
+
+@pytest.fixture
+def shell():
+    """Function that executes cells as a notebook does: the last one's value, or the error that stopped them."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell.instance()
+
+    def execute(*cells):
+        for cell in cells:
+            outcome = shell.run_cell(cell, store_history=True)
+            if not outcome.success:
+                return outcome.error_before_exec or outcome.error_in_exec
+        return outcome.result
+
+    yield execute
+    InteractiveShell.clear_instance()
+
+
+def test_a_typing_error_in_the_parameters_cell_is_corrected_in_the_same_session(shell, capsys):
+    wrong = CELL.replace("EPOCHS = None", "EPOCH = 3")
+    for _ in range(2):  # executed again, it is refused again
+        assert "There is no parameter EPOCH (did you mean 'EPOCHS'?)" in str(shell(wrong, READ))
+    assert shell(wrong.replace("EPOCH =", "EPOCHS ="), READ) == 3
+    assert "There is no parameter epochs" in str(shell(CELL.replace("EPOCHS = None", "epochs = 3")))
+
+
+def test_names_in_capitals_elsewhere_are_the_user_s_own(shell):
+    assert shell("MINE = 1", CELL, READ) == 2
+    assert shell("N = 10", READ) == 2
+    assert shell("SEED = 'not of this cell'", CELL.replace("EPOCHS = None", "EPOCHS, SEED = 4, 0"), READ) == 4
+    assert shell("N = 11", CELL, READ) == 2

@@ -2,20 +2,21 @@
 
 import json
 
-import nbformat
 import pytest
+import toy_project
 
-from colorize_lib import __main__, files
-from colorize_lib.reproduction import notebook, rehearsal, series
+from colorize_lib import __main__, files, papers
+from colorize_lib.reproduction import series
 
-PARAMETERS = """PROFILE = "quick"
+PARAMETERS = """from colorize_lib.reproduction import parameters
+PROFILE = "quick"
 EPOCHS = None
 SEED = 0
 RUN = None
-PROFILES = {"quick": {"epochs": 2}, "paper": {"epochs": 25}}"""
+PROFILES = parameters.profiles(quick={"epochs": 2}, paper={"epochs": 25})"""
 
-FINISH = """from colorize_lib import files; from colorize_lib.reproduction import parameters
-resolved = parameters.resolve(PROFILES, {name: value for name, value in globals().items() if name.isupper()})
+FINISH = """from colorize_lib import files
+resolved = parameters.read(PROFILES, globals())
 folder = files.run_root() / "NAME" / resolved.key()
 psnr = 20 + resolved.seed
 systems = {"cnn": {"psnr_rgb": {"mean": psnr, "low": psnr - 1, "high": psnr + 1}, "images": 9}, "gray": {"ssim": 0.5}}
@@ -33,19 +34,11 @@ with open(files.run_root() / "ran.txt", "a") as file:
 
 @pytest.fixture
 def notebooks(tmp_path, monkeypatch):
-    """Function that writes a small notebook with the given last cell."""
-    folder = tmp_path / "notebooks"
-    folder.mkdir()
-    monkeypatch.setattr(notebook, "NOTEBOOKS", folder)
-    monkeypatch.setattr(rehearsal, "table", lambda papers, assignments: f"ESTIMATE of {', '.join(papers)}")
-
-    def write(name, source=FINISH, first=PARAMETERS):
-        cells = [nbformat.v4.new_code_cell(first, metadata={"tags": ["parameters"]})]
-        notebook = nbformat.v4.new_notebook(cells=[*cells, nbformat.v4.new_code_cell(source.replace("NAME", name))])
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        nbformat.write(notebook, folder / f"{name}.ipynb")
-
-    return write
+    """Function that writes the small notebook of a paper, with the given parameters and last cell."""
+    write = toy_project.make(tmp_path / "checkout")
+    monkeypatch.chdir(tmp_path / "checkout")
+    monkeypatch.setattr(papers, "KEYS", ("polychromify", "unet", "vacgan"))
+    return lambda name, source=FINISH, first=PARAMETERS: write(name, first, source.replace("NAME", name))
 
 
 def ran():
@@ -59,7 +52,7 @@ def test_all_papers_a_failing_one_stops_none_and_a_finished_one_is_not_repeated(
     notebooks("vacgan")
     assert __main__.main(["reproduce", "all", "EPOCHS=3"]) == 1
     printed = capsys.readouterr().out
-    assert printed.index("ESTIMATE of polychromify, unet, vacgan") < printed.index("1 of 3")
+    assert "3 papers: polychromify, unet, vacgan" in printed
     table = printed[printed.rindex("\npaper ") + 1 :].splitlines()
     assert [line.split()[0] for line in table[1:4]] == ["polychromify", "unet", "vacgan"]
     assert "done" in table[1]
@@ -70,7 +63,6 @@ def test_all_papers_a_failing_one_stops_none_and_a_finished_one_is_not_repeated(
     notebooks("unet")
     assert __main__.main(["reproduce", "all", "EPOCHS=3"]) == 0
     printed = capsys.readouterr().out
-    assert "ESTIMATE of unet\n" in printed
     assert printed.count("finished before") == 2
     assert ran() == ["polychromify 0", "vacgan 0", "unet 0"]
 

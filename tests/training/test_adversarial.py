@@ -188,7 +188,7 @@ def test_each_phase_moves_its_own_network_only():
 
 def test_resume_goes_on_exactly():
     """Dropout, the optimizers, their schedules and the order of the images go on where they were."""
-    run = runs.start("vacgan", parameters.resolve({"quick": {}}, {}))
+    run = runs.Run("vacgan", parameters.resolve({"quick": {}}, {}))
     train, validation = batches(12, 6, seed=0), batches(6, 6)
 
     def make():

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import small_models
 
 from colorize_lib import models
 from colorize_lib.dataset import Dataset, Split
@@ -24,7 +25,7 @@ def striped(count=32):
 def test_classes_are_learned_from_gray_and_the_features_move_to_a_colorizer():
     split = striped()
     keras.utils.set_random_seed(0)
-    classifier = classification.compiled(2, size=32, width=0.1, learning_rate=3e-3)
+    classifier = small_models.classifier(2, learning_rate=3e-3, size=32, width=0.1)
     classifier.fit(Batches(split, 8, seed=0, labels=True), epochs=12, verbose=0)
     assert classifier.evaluate(Batches(split, 16, labels=True), verbose=0, return_dict=True)["accuracy"] > 0.9
 

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import small_models
 from PIL import Image
 from skimage.color import rgb2lab
 
@@ -8,7 +9,7 @@ from colorize_lib import color, models
 from colorize_lib.color import metrics
 from colorize_lib.dataset import Split
 from colorize_lib.errors import InputError
-from colorize_lib.training.colorizer import Colorizer, compiled, ensemble
+from colorize_lib.training.colorizer import Colorizer, ensemble
 from colorize_lib.training.data import Batches
 
 
@@ -28,7 +29,7 @@ def test_fit_learns_from_uint8_images():
     images = np.stack([photo(16, 16, seed) for seed in range(32)])
     split = Split(images, np.zeros(32, "int32"))
     keras.utils.set_random_seed(0)
-    model = compiled("polychromify_overfit", size=16, width=0.25, metrics=[metrics.psnr_ab])
+    model = small_models.colorizer("polychromify_overfit", size=16, width=0.25, metrics=[metrics.psnr_ab])
     history = model.fit(Batches(split, 16, seed=0), validation_data=Batches(split, 32), epochs=30, verbose=0).history
     assert history["loss"][-1] < 0.5 * history["loss"][0]
     assert {"psnr_ab", "val_loss", "val_psnr_ab"} <= set(history)

@@ -10,7 +10,7 @@ import pytest
 
 from colorize_lib.errors import InputError
 from colorize_lib.reproduction import parameters
-from colorize_lib.training import devices, runs
+from colorize_lib.training import devices, machine
 
 CODE = """
 import json, os, sys
@@ -27,7 +27,7 @@ from colorize_lib.evaluation import evaluate
 from colorize_lib.reproduction import parameters
 from colorize_lib.training import runs
 from colorize_lib.training.adversarial import AdversarialColorizer, adam_optimizers
-from colorize_lib.training.colorizer import compiled
+from colorize_lib.training.colorizer import Colorizer
 from colorize_lib.training.data import Batches
 
 random = np.random.default_rng(0)
@@ -47,7 +47,9 @@ def network(channels, *hidden):
     return keras.Model(inputs, x)
 
 def supervised():  # batch normalization, no dropout
-    return compiled("cnn", size=16, width=0.1, learning_rate=1e-3, metrics=[metrics.psnr_ab])
+    model = Colorizer.from_name("cnn", size=16, width=0.1)
+    model.compile(keras.optimizers.Adam(1e-3), loss="mse", metrics=[metrics.psnr_ab])
+    return model
 
 def adversarial():
     convolution = lambda filters: layers.Conv2D(filters, 3, 2, "same", activation="tanh")
@@ -63,7 +65,7 @@ found = {}
 for make in (supervised, adversarial):
     for count in (None, 2):
         params = parameters.resolve({"quick": {"epochs": 2}}, {"RUN": f"{make.__name__}{count}", "DEVICES": count})
-        run, losses = runs.start("tiny", params), Losses()
+        run, losses = runs.Run("tiny", params), Losses()
         train, validation = (Batches(split, size, 0, labels=make is adversarial) for size in (8, 12))
         if make is supervised:
             validation = Batches(split.take(np.arange(13)), 12)  # a last batch of one image, for two devices
@@ -71,7 +73,7 @@ for make in (supervised, adversarial):
         found[f"{make.__name__}{count}"] = [losses.rows, history[-1]["val_loss"]]
     if make is supervised:  # what was trained on two devices is scored on one, in batches of 15 and 10, and read again
         score = evaluate.score(model, split, 15, columns=["psnr_rgb"])["psnr_rgb"]
-        again = runs.Run("tiny", params, {}).fit(make.__name__, make, train, validation, epochs=2)[1]
+        again = runs.Run("tiny", params).fit(make.__name__, make, train, validation, epochs=2)[1]
         found["after"] = [len(score), history == again]
 print("FOUND" + json.dumps(found))
 """
@@ -105,11 +107,11 @@ def test_the_manifest_names_the_gpus(tmp_path, monkeypatch):
     program.write_text("#!/bin/sh\necho Abacus 9000; echo Abacus 9000\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert "gpus" not in runs.hardware()
+    assert "gpus" not in machine.hardware()
     monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["gpu:0", "gpu:1"])
-    assert runs.hardware()["gpus"] == ["Abacus 9000", "Abacus 9000"]
+    assert machine.hardware()["gpus"] == ["Abacus 9000", "Abacus 9000"]
     program.write_text("#!/bin/sh\nexit 9\n")
-    assert runs.hardware()["gpus"] == []
+    assert machine.hardware()["gpus"] == []
 
 
 def test_every_notebook_takes_devices_and_the_folder_stays_the_same():

@@ -51,7 +51,9 @@ def test_a_trained_network_paints_what_it_was_shown(name, learning_rate, epochs)
     keras.utils.set_random_seed(0)
     network, convention = networks(name, len(centres))
     weights = bins.rebalancing_weights(bins.color_prior(split.images, centres), centres)
-    model = distribution.compiled(network, convention, centres, weights, learning_rate=learning_rate)
+    model = distribution.DistributionColorizer(network, convention, centres)
+    loss = bins.BinCrossEntropy(centres, weights, convention)
+    model.compile(keras.optimizers.Adam(learning_rate), loss=loss)
     history = model.fit(Batches(split, 4, seed=0), epochs=epochs, validation_data=Batches(split, 4), verbose=0).history
     assert history["val_loss"][-1] < history["val_loss"][0] / 2
     ab = np.asarray(color.rgb_to_lab(split.images))[..., 1:]
@@ -73,7 +75,8 @@ def test_every_decoding_can_be_scored():
 def test_the_loss_is_that_of_every_fourth_pixel_with_the_weights_given():
     logits = np.random.default_rng(1).normal(size=(8, 8, 4)).astype("float32")
     split, weights = pictures(2), np.array((1, 2, 3, 4), "float32")
-    model = distribution.compiled(fixed(logits), "places", CENTRES, weights, neighbours=2)
+    model = distribution.DistributionColorizer(fixed(logits), "places", CENTRES)
+    model.compile("adam", loss=bins.BinCrossEntropy(CENTRES, weights, "places", neighbours=2))
     got = model.evaluate(Batches(split, 2), verbose=0)
     ab = np.asarray(color.rgb_to_lab(split.images))[:, ::4, ::4, 1:]
     bin_of = np.argmin(((ab[..., None, :] - CENTRES) ** 2).sum(-1), axis=-1)

@@ -9,7 +9,7 @@ from colorize_lib import color, models
 from colorize_lib.color import metrics
 from colorize_lib.dataset import Images, Split
 from colorize_lib.errors import InputError
-from colorize_lib.training.colorizer import Colorizer, prepare
+from colorize_lib.training.colorizer import Colorizer
 from colorize_lib.training.data import Batches
 from colorize_lib.training.features import FeatureColorizer, cached_features, feature_batches
 
@@ -127,7 +127,7 @@ def test_training_on_features_is_training_the_whole(parts, images, tmp_path):
         (Colorizer(keras.Sequential([backbone, decoder], name="whole"), "miu"), Batches(split, 4, seed=1)),
     ):
         decoder.set_weights(start)
-        prepare(model, optimizer="rmsprop", learning_rate=0.01, metrics=[metrics.larger_channel_accuracy])
+        model.compile(keras.optimizers.RMSprop(0.01), loss="mse", metrics=[metrics.larger_channel_accuracy])
         histories.append(model.fit(batches, epochs=3, verbose=0).history)
     first, second = histories
     assert first["loss"][-1] < 0.9 * first["loss"][0]

@@ -8,7 +8,7 @@ CODE = """
 import json, sys
 import keras, numpy as np
 from colorize_lib.training import adversarial, resident; from colorize_lib import models
-from colorize_lib.training.colorizer import compiled
+from colorize_lib.training.colorizer import Colorizer
 from colorize_lib.training.data import Batches; from colorize_lib.dataset import Split
 
 random = np.random.default_rng(0)
@@ -24,6 +24,11 @@ def gan():
     model.compile(**adversarial.adam_optimizers(1e-3))
     return model
 
+def supervised():
+    model = Colorizer.from_name("polychromify", size=16, width=0.05)
+    model.compile(keras.optimizers.Adam(1e-3), loss="mse")
+    return model
+
 class Order(keras.callbacks.Callback):
     def __init__(self, batches):
         super().__init__()
@@ -34,7 +39,7 @@ class Order(keras.callbacks.Callback):
         self.done.append(self.model.batches_done(batch))
 
 found = {}
-for name, make in {"supervised": lambda: compiled("polychromify", size=16, width=0.05), "gan": gan}.items():
+for name, make in {"supervised": supervised, "gan": gan}.items():
     for on in (False, True):
         resident._fits, resident.CALLS = lambda batches: on, 4
         keras.utils.set_random_seed(0)

@@ -10,13 +10,15 @@ import time
 import keras
 import numpy as np
 import pytest
+import small_models
 
 from colorize_lib.color import metrics
 from colorize_lib.dataset import Split
 from colorize_lib.errors import InputError
 from colorize_lib.reproduction import parameters
 from colorize_lib.training import runs
-from colorize_lib.training.colorizer import compiled, load_weights
+from colorize_lib.training.checkpoint import StepHistory
+from colorize_lib.training.colorizer import Colorizer, load_weights
 from colorize_lib.training.data import Batches
 
 PROFILES = {"quick": {"epochs": 4, "width": 0.05, "learning_rate": 1e-3}}
@@ -32,19 +34,20 @@ def split():
     return Split(images, np.zeros(24, "int32"))
 
 
-def train(run, split, epochs=4, system="polychromify", callbacks=()):
-    def make():
-        return compiled(
-            system, size=16, width=0.05, learning_rate=run.parameters.learning_rate, metrics=[metrics.psnr_ab]
-        )
+def train(run, split, epochs=4, system="polychromify", batch_size=8, order=0, held_out=None, fit=(), **compiled):
+    """Train a small network; `fit`: further arguments of `Run.fit`; `compiled`: what differs in its making."""
+    options = dict(size=16, width=0.05, learning_rate=run.parameters.learning_rate, metrics=[metrics.psnr_ab])
 
-    batches = Batches(split, 8, seed=run.parameters.seed)
-    return run.fit(system, make, batches, Batches(split, 24), epochs=epochs, callbacks=callbacks)
+    def make():
+        return small_models.colorizer(system, **options | compiled)
+
+    batches = Batches(split, batch_size, seed=order)
+    return run.fit(system, make, batches, Batches(held_out or split, 24), epochs=epochs, **dict(fit))
 
 
 def started(**given):
     runs._held.clear()  # as if the former process had ended
-    return runs.start("polychromify", resolved(**given))
+    return runs.Run("polychromify", resolved(**given))
 
 
 class Kill(keras.callbacks.Callback):
@@ -72,6 +75,7 @@ def test_a_finished_run_has_its_files_and_is_not_trained_again(split):
         "last.weights.h5",
         "network.json",
         "state.npz",
+        "training.json",
     }
     with open(folder / "history.csv") as file:
         rows = list(csv.DictReader(file))
@@ -96,7 +100,7 @@ def test_a_resumed_run_equals_an_undisturbed_one(split, system):
     _, undisturbed = train(started(RUN="undisturbed"), split, system=system)
     for epoch in (0, 2):
         with pytest.raises(KeyboardInterrupt):
-            train(started(RUN="killed"), split, system=system, callbacks=[Kill(epoch)])
+            train(started(RUN="killed"), split, system=system, fit={"callbacks": [Kill(epoch)]})
     run = started(RUN="killed")
     _, resumed = train(run, split, system=system)
     for one, other in zip(resumed, undisturbed, strict=True):
@@ -128,7 +132,7 @@ def test_ctrl_c_stops_a_training_whatever_it_meets(split, becomes, batch):
 
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        train(started(), split, callbacks=[Meets()])
+        train(started(), split, fit={"callbacks": [Meets()]})
     assert len(seen) == 1 + batch
     assert signal.getsignal(signal.SIGINT) is handler
     _, history = train(started(), split)
@@ -140,12 +144,15 @@ def test_sigkill_loses_no_finished_epoch(tmp_path):
         """
         import numpy as np
         from colorize_lib.reproduction import parameters; from colorize_lib.training import runs
-        from colorize_lib.training.colorizer import compiled, load_weights
+        from colorize_lib.training.colorizer import Colorizer
         from colorize_lib.training.data import Batches; from colorize_lib.dataset import Split
         images = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3), dtype="uint8")
         split = Split(images, np.zeros(64, "int32"))
-        run = runs.start("polychromify", parameters.resolve({"quick": {"epochs": 400, "width": 0.05}}, {}))
-        make = lambda: compiled("polychromify", size=16, width=0.05)
+        run = runs.Run("polychromify", parameters.resolve({"quick": {"epochs": 400, "width": 0.05}}, {}))
+        def make():
+            model = Colorizer.from_name("polychromify", size=16, width=0.05)
+            model.compile("adam", loss="mse")
+            return model
         run.fit("polychromify", make, Batches(split, 4, seed=0), Batches(split, 64), epochs=400)
         """
     )
@@ -166,7 +173,7 @@ def test_sigkill_loses_no_finished_epoch(tmp_path):
         process.wait()
         with np.load(found[0]) as saved:
             finished.append(len(json.loads(str(saved["history"]))))
-    assert 1 <= finished[0] < finished[1] < 400  # the second process went on after the first
+    assert 1 <= finished[0] < finished[1] < 400  # the second process resumed where the first stopped
     leftovers = [path for path in found[0].parent.iterdir() if not path.name.startswith(".partial-")]
     assert {path.name for path in leftovers} <= {
         "history.csv",
@@ -174,6 +181,7 @@ def test_sigkill_loses_no_finished_epoch(tmp_path):
         "last.weights.h5",
         "network.json",
         "state.npz",
+        "training.json",
     }
 
 
@@ -200,8 +208,8 @@ def test_a_loss_that_is_not_finite_stops_with_advice(split):
                 kernel.assign(np.nan * kernel)
 
     with pytest.raises(InputError, match=r"became nan in epoch 3; the weights of epoch 2 are kept .*LEARNING_RATE"):
-        train(run, split, callbacks=[Poison()])
-    model = compiled("polychromify", size=16, width=0.05)
+        train(run, split, fit={"callbacks": [Poison()]})
+    model = Colorizer.from_name("polychromify", size=16, width=0.05)
     load_weights(model.network, run.folder / "polychromify" / "last.weights.h5")
     assert all(np.isfinite(weight).all() for weight in model.network.get_weights())
 
@@ -219,7 +227,7 @@ def test_weights_of_another_network_are_refused(split, tmp_path):
     run = started()
     train(run, split, epochs=1)
     path = run.folder / "polychromify" / "best.weights.h5"
-    other = compiled("polychromify", size=16, width=0.1).network
+    other = Colorizer.from_name("polychromify", size=16, width=0.1).network
     with pytest.raises(InputError, match="do not fit the network 'polychromify'"):
         load_weights(other, path)
     with pytest.raises(InputError, match="There are no weights in"):
@@ -241,10 +249,14 @@ def test_manifest_and_metrics(split):
     assert manifest["hardware"]["cores"] >= 1
     assert manifest["wall_seconds"] >= 0
     assert manifest["earlier"] == []
-    started(SEED=3)
+    again = started(SEED=3)
+    assert runs.read_manifest(run.folder / "manifest.json") == manifest  # opened again, it stays as it was finished
+    again.finish()
     again = runs.read_manifest(run.folder / "manifest.json")
     assert [process["started"] for process in again["earlier"]] == [manifest["started"]]
     assert again["earlier"][0]["git_commit"] == manifest["git_commit"]
+    run.metrics = {"ssim": np.float32(0.5), "psnr": np.inf, "list": np.arange(2)}
+    run.finish()
     assert runs.read_manifest(run.folder / "metrics.json") == {"format": 1, "ssim": 0.5, "psnr": None, "list": [0, 1]}
     (run.folder / "metrics.json").write_text('{"format": 99}')
     with pytest.raises(InputError, match="format 99"):
@@ -261,24 +273,158 @@ def test_steps_within_epochs_are_the_means_since_the_row_before(split):
         def on_train_batch_end(self, batch, logs=None):
             self.means.append(logs["loss"])
 
-    steps, every = runs.StepHistory(path, points=3), EveryBatch()
-    _, history = train(run, split, epochs=2, callbacks=[steps, every])  # three batches an epoch
+    steps, every = StepHistory(path, points=3), EveryBatch()
+    _, history = train(run, split, epochs=2, fit={"callbacks": [steps, every]})  # three batches an epoch
     assert [(row["step"], row["epoch"]) for row in steps.rows] == [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 2)]
     losses = np.array([row["loss"] for row in steps.rows]).reshape(2, 3)
     assert np.allclose(losses.mean(1), [row["loss"] for row in history], rtol=1e-5)
     assert np.allclose(losses.cumsum(1) / [1, 2, 3], np.array(every.means).reshape(2, 3), rtol=1e-5)
 
-    resumed = runs.StepHistory(path, points=3)
+    resumed = StepHistory(path, points=3)
     for row, expected in zip(resumed.rows, steps.rows, strict=True):
         assert row == pytest.approx(expected)
-    train(run, split, epochs=3, callbacks=[resumed])
+    train(run, split, epochs=3, fit={"callbacks": [resumed]})
     assert [row["step"] for row in resumed.rows] == list(range(1, 10))
 
 
 def test_steps_of_an_epoch_that_was_cut_off_are_dropped(tmp_path):
     path = tmp_path / "steps.csv"
     path.write_text("step,epoch,loss\n1,1,0.5\n2,2,0.4\n")
-    steps = runs.StepHistory(path)
+    steps = StepHistory(path)
     steps.set_params({"steps": 1})
     steps.on_epoch_begin(1)
     assert [row["step"] for row in steps.rows] == [1]
+
+
+# What is given back is what the code describes
+
+
+def test_an_edited_training_is_refused_in_a_sentence_that_says_what_differs(split):
+    train(started(RUN="mine"), split, epochs=2)
+    other, dark = split.take(np.arange(23)), Split(split.images // 2, split.labels)
+
+    def refused(message, split=split, **edited):
+        with pytest.raises(
+            InputError, match=rf"mine/polychromify holds another training: {message}; choose .*fresh=True"
+        ):
+            train(started(RUN="mine"), split, **{"epochs": 2, **edited})
+
+    refused("function of loss was 'mean_squared_error' and is now 'mean_absolute_error'", loss="mae")
+    refused(r"learning_rate of optimizer 0 was 0\.001 and is now 0\.003", learning_rate=3e-3)
+    refused("metrics 0 was 'psnr_ab' and is now None", metrics=[])
+    refused("convention of settings was 'polychromify' and is now 'kth'", convention="kth")
+    refused("filters of layers 1 of network was 3 and is now 2", width=0.025)
+    refused("batch_size of training data was 8 and is now 6", batch_size=6)
+    refused("seed of the order of training data was 0 and is now 1", order=1)
+    refused("images of training data was 24 and is now 23", split=other, held_out=split)
+    refused("fingerprint of training data was .* and is now .*", split=dark, held_out=split)
+    refused("fingerprint of validation data was .* and is now .*", held_out=dark)
+    refused("monitor was 'val_loss' and is now 'val_psnr_ab'", fit={"monitor": "val_psnr_ab"})
+    with pytest.raises(InputError, match=r"polychromify holds 2 epochs, and 1 are asked for; choose"):
+        train(started(RUN="mine"), split, epochs=1)
+    _, history = train(started(RUN="mine"), split, epochs=2)
+    assert len(history) == 2
+
+
+def test_fresh_trains_again_and_more_epochs_resume(split, capsys):
+    _, before = train(started(), split, epochs=2)
+    _, more = train(started(), split, epochs=3)
+    assert more[:2] == before
+    assert "polychromify: 2 of 3 epochs restored from " in capsys.readouterr().out
+    _, edited = train(started(), split, epochs=1, loss="mae", fit={"fresh": True})
+    assert len(edited) == 1
+    assert "restored" not in capsys.readouterr().out
+    assert train(started(), split, epochs=1, loss="mae")[1] == edited
+
+
+def test_a_model_that_is_made_already_can_be_trained(split):
+    keras.utils.set_random_seed(0)
+    run, batches = started(), Batches(split, 8, seed=0)
+    model = small_models.colorizer("polychromify", size=16, width=0.05)
+    trained, history = run.fit("mine", model, batches, Batches(split, 24), epochs=1)
+    assert trained is model
+    _, again = run.fit("mine", model, batches, Batches(split, 24), epochs=1)
+    assert again == history
+    with pytest.raises(InputError, match="DEVICES needs a function that makes the model"):
+        started(DEVICES=2).fit("mine", model, batches, batches, epochs=1)
+
+
+def test_keep_chooses_the_weights_that_are_scored_and_trains_nothing(split):
+    """After an epoch that makes the network worse, the last epoch is not the best."""
+
+    class Worsen(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                bias = self.model.network.layers[-1].bias
+                bias.assign(bias + 1.0)
+
+    run = started()
+    best, history = train(run, split, epochs=3, fit={"callbacks": [Worsen()]})
+    assert history[2]["val_loss"] > min(row["val_loss"] for row in history[:2])
+    assert run.scored_epoch("polychromify") == 1 + int(np.argmin([row["val_loss"] for row in history]))
+
+    def loss(model):
+        return model.evaluate(Batches(split, 24), verbose=0, return_dict=True)["loss"]
+
+    assert loss(best) == pytest.approx(min(row["val_loss"] for row in history), rel=1e-4)
+    again = started(KEEP="last")
+    assert again.folder == run.folder
+    before = (run.folder / "polychromify" / "state.npz").stat().st_mtime_ns
+    last, same = train(again, split, epochs=3, fit={"keep": "last"})
+    assert same == history
+    assert again.scored_epoch("polychromify") == 3
+    assert loss(last) == pytest.approx(history[2]["val_loss"], rel=1e-4)
+    assert again.load_epoch("polychromify", last, "best") == run.scored_epoch("polychromify")
+    assert loss(last) == pytest.approx(loss(best), rel=1e-6)
+    again.finish()
+    assert runs.read_manifest(run.folder / "manifest.json")["scored"] == {
+        "polychromify": {"keep": "last", "epoch": 3, "epochs": 3}
+    }
+    assert (run.folder / "polychromify" / "state.npz").stat().st_mtime_ns == before
+    with pytest.raises(InputError, match="keep is 'first': it must be one of best, last"):
+        train(again, split, fit={"keep": "first"})
+
+
+def test_a_folder_without_a_record_is_read_and_says_so(split, capsys):
+    run = started(RUN="old")
+    _, history = train(run, split, epochs=2)
+    (run.folder / "polychromify" / "training.json").unlink()
+    manifest = runs.read_manifest(run.folder / "manifest.json")
+    for name in ("dtype", "scored", "predates"):
+        del manifest[name]
+    del manifest["parameters"]["learning_rate"]  # as written by a version without these
+    runs.files.write_json(run.folder / "manifest.json", manifest)
+    capsys.readouterr()
+    assert train(started(RUN="old"), split, epochs=2)[1] == history
+    assert "2 of 2 epochs restored from " in (printed := capsys.readouterr().out)
+    assert "predates the records" in printed
+    assert len(train(started(RUN="old"), split, epochs=3)[1]) == 3
+    with pytest.raises(InputError, match=r"weights in .*best\.weights\.h5 do not fit"):
+        train(started(RUN="old"), split, epochs=3, width=0.1)
+
+
+def test_a_run_prints_its_folder_and_finish_releases_it(split, capsys, tmp_path):
+    run = started()
+    assert f"run folder: {run.folder}" in capsys.readouterr().out
+    lock = f"from colorize_lib import files\nwith files.lock({str(run.folder)!r}, 'run'): pass"
+
+    def another_process():
+        return subprocess.run([sys.executable, "-c", lock], capture_output=True, text=True).stderr
+
+    assert "Another process is working on the run" in another_process()
+    run.finish()
+    assert another_process() == ""
+    train(run, split, epochs=1)  # a cell executed again
+    assert "Another process is working on the run" in another_process()
+    run.close()
+
+
+def test_the_manifest_has_the_precision_that_was_used(split):
+    run = started(RUN="precise")
+    for system, dtype in (("polychromify", "mixed_bfloat16"), ("polychromify_a", "float32")):
+        train(run, split, epochs=1, system=system, dtype=dtype, channels=[0] if system.endswith("_a") else None)
+    found = runs.read_manifest(run.folder / "manifest.json")["dtype"]
+    assert found == {"polychromify": "mixed_bfloat16", "polychromify_a": "float32"}
+    train(started(RUN="precise"), split, epochs=2, dtype="float32")
+    found = runs.read_manifest(run.folder / "manifest.json")["dtype"]
+    assert found["polychromify"] == "mixed_bfloat16, then float32"

@@ -70,7 +70,7 @@ def serve(notebook, *, port=PORT, open_to_others=False, visitors=VISITORS, brows
     Raises:
         InputError: the port is taken, or is none.
     """
-    from colorize_lib.reproduction.notebook import NOTEBOOKS
+    from colorize_lib import files
 
     if not 1 <= port <= 65535:
         raise InputError(f"The port is {port}: it must be a number from 1 to 65535.")
@@ -112,7 +112,7 @@ def serve(notebook, *, port=PORT, open_to_others=False, visitors=VISITORS, brows
     manager = config.MappingKernelManager
     manager.cull_idle_timeout, manager.cull_interval, manager.cull_connected = LEFT_SECONDS, 30, False
     application = Application.instance(config=config)
-    application.initialize([str(NOTEBOOKS / f"{notebook}.ipynb")])
+    application.initialize([str(files.project_root() / "notebooks" / f"{notebook}.ipynb")])
     try:
         application.start()
     except (OSError, SystemExit) as error:
