@@ -13,7 +13,7 @@ from colorize_lib.evaluation import evaluate, report
 from colorize_lib.evaluation.claims import judge_all, table
 from colorize_lib.evaluation.scores import FILE, Scores, score_run, write_table
 from colorize_lib.papers import published
-from colorize_lib.training import runs
+from colorize_lib.training import machine, runs
 from colorize_lib.training.colorizer import Colorizer, ensemble
 
 # The tables that papers print of the test images: their part of `papers.toml`.
@@ -103,7 +103,7 @@ def _write(folder, paper, manifest, scores, training_images):
     write_table(compared, folder / "paper_vs_here.csv")
     files.write_json(folder / "metrics.json", {"format": runs.FORMAT, **found})
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    scored = {"commit": runs.git_commit(), "versions": runs.versions(), "at": now, "keep": scores.keep}
+    scored = {"commit": machine.git_commit(), "versions": machine.versions(), "at": now, "keep": scores.keep}
     files.write_json(folder / "manifest.json", manifest | {"finished": manifest["finished"] or now, "scored": scored})
     return compared
 

@@ -37,8 +37,14 @@ def notebooks(tmp_path, monkeypatch):
     """Function that writes the small notebook of a paper, with the given parameters and last cell."""
     write = toy_project.make(tmp_path / "checkout")
     monkeypatch.chdir(tmp_path / "checkout")
-    monkeypatch.setattr(papers, "KEYS", ("polychromify", "unet", "vacgan"))
-    return lambda name, source=FINISH, first=PARAMETERS: write(name, first, source.replace("NAME", name))
+    written = []
+
+    def paper(name, source=FINISH, first=PARAMETERS):
+        write(name, first, source.replace("NAME", name))
+        written[:] = dict.fromkeys([*written, name])
+        monkeypatch.setattr(papers, "KEYS", tuple(written))
+
+    return paper
 
 
 def ran():
