@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from colorize_lib import papers
-from colorize_lib.errors import InputError, is_out_of_memory, printable
+from colorize_lib.errors import InputError, is_out_of_memory, number, printable
 
 # Formats of results, as in `colorize_lib.images.WRITABLE`, which is not imported for a list of commands.
 _WRITABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM", "AVIF", "JPEG2000", "HEIF")
@@ -168,10 +168,10 @@ def _rescore(arguments):
 
 def _add_page(command, run):
     command.add_argument("--run", action="append", default=[], metavar="FOLDER", help=run)
-    command.add_argument("--port", type=_number(int, 1, 65535), default=8866, help="default: %(default)s")
+    command.add_argument("--port", type=number(int, 1, 65535), default=8866, help="default: %(default)s")
     command.add_argument(
         "--visitors",
-        type=_number(int, 1, 1000),
+        type=number(int, 1, 1000),
         default=4,
         metavar="N",
         help="at most N at once (default: %(default)s)",
@@ -197,10 +197,10 @@ def _add_colorize(command):
     )
     command.add_argument("--weights", metavar="FILE", help="weights of a run (default: the bundled ones)")
     command.add_argument(
-        "--size", type=_number(int, 8, 4096), help="side of the network's input in pixels (default: the network's own)"
+        "--size", type=number(int, 8, 4096), help="side of the network's input in pixels (default: the network's own)"
     )
     command.add_argument(
-        "--saturation", type=_number(float, 0, 4), default=1.0, help="factor on the predicted colour (default: 1)"
+        "--saturation", type=number(float, 0, 4), default=1.0, help="factor on the predicted colour (default: 1)"
     )
     command.add_argument("--side-by-side", action="store_true", help="write gray and colorized next to each other")
     command.add_argument(
@@ -219,33 +219,17 @@ def _add_colorize(command):
         "--format", choices=[kind.lower() for kind in _WRITABLE], help="of the results (default: each photo's own)"
     )
     command.add_argument(
-        "--quality", type=_number(int, 1, 100), help="of JPEG, WebP, AVIF and HEIC (default: each photo's own, else 95)"
+        "--quality", type=number(int, 1, 100), help="of JPEG, WebP, AVIF and HEIC (default: each photo's own, else 95)"
     )
     command.add_argument(
         "--memory",
-        type=_number(float, 0.1, 1024),
+        type=number(float, 0.1, 1024),
         default=4.0,
         metavar="GB",
         help="that one photo may take (default: 4)",
     )
     command.add_argument("--keep-dates", action="store_true", help="give the results the dates of the photos' files")
     command.set_defaults(call=_colorize)
-
-
-def _number(kind, low, high):
-    """A type of argparse: a number of this kind from `low` to `high`."""
-
-    def parse(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not low <= value <= high:
-            what = "whole number" if kind is int else "number"
-            raise argparse.ArgumentTypeError(f"{text!r} is no {what} from {low:g} to {high:g}")
-        return value
-
-    return parse
 
 
 def _parser():
@@ -281,7 +265,7 @@ def _parser():
     command.add_argument(
         "--dataset", default="photos", help="its test images are shown (default: the bundled photographs)"
     )
-    command.add_argument("--images", type=_number(int, 1, 1_000_000), metavar="N", help="draw N of them at random")
+    command.add_argument("--images", type=number(int, 1, 1_000_000), metavar="N", help="draw N of them at random")
     command.add_argument("--store", metavar="FILE", help="SQLite file of the answers (default: among the runs)")
     command.add_argument("--statistics", action="store_true", help="print the statistics, serve nothing")
     command.add_argument("--export", metavar="FILE", help="write all answers to a CSV file, serve nothing")
@@ -330,7 +314,7 @@ def main(arguments=None):
 
 
 def colorize():
-    """The command `colorize`: `python -m colorize_lib colorize`."""
+    """The command `colorize PHOTO`, which is `python -m colorize_lib colorize PHOTO`."""
     return main(["colorize", *sys.argv[1:]])
 
 

@@ -1,5 +1,7 @@
 """The one kind of error that is meant for the user's eyes."""
 
+import argparse
+
 
 class InputError(ValueError):
     """Something from outside is wrong: a file, a parameter, a missing dataset, a full disk.
@@ -26,3 +28,19 @@ def is_out_of_memory(name, message):
 def printable(text):
     """A text for the terminal: control characters, as names of files may hold them, are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
+
+
+def number(kind, low, high):
+    """A type for argparse: a number of this kind, int or float, from `low` to `high`."""
+
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not low <= value <= high:
+            what = "whole number" if kind is int else "number"
+            raise argparse.ArgumentTypeError(f"{text!r} is no {what} from {low:g} to {high:g}")
+        return value
+
+    return parse

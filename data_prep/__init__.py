@@ -69,6 +69,8 @@ def load(
     size = _checked_size(spec, name, size)
     if limit is not None and (not isinstance(limit, int) or limit < 1):
         raise InputError(f"limit is {limit!r}: it must be a whole number of at least 1.")
+    if jobs is not None and (not isinstance(jobs, int) or jobs < 1):
+        raise InputError(f"jobs is {jobs!r}: it must be a whole number of at least 1.")
     folder = home / "prepared" / registry.key(name, size, limit, options)
     own_photographs = bool(options.get("path"))  # they may have changed since
     if not own_photographs and (folder / "manifest.json").exists():

@@ -5,7 +5,7 @@ import os
 import sys
 
 from colorize_lib import files
-from colorize_lib.errors import InputError
+from colorize_lib.errors import InputError, number, printable
 from data_prep import load, registry
 
 
@@ -22,10 +22,10 @@ def main(arguments=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except InputError as error:
-        print(error, file=sys.stderr)
+        print(printable(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Stopped; the same command goes on from here.", file=sys.stderr)
+        print("Stopped; the same command resumes from here.", file=sys.stderr)
         return 130
     return 0
 
@@ -36,11 +36,13 @@ def _parser():
     listing = commands.add_parser("list", help="name, size, counts, terms, and what is here")
     listing.add_argument("--home", help="data home (default: COLORIZE_DATA, else the user's cache folder)")
     for name, spec in registry.DATASETS.items():
-        command = commands.add_parser(name, help=f"{spec.title}: {spec.counts}")
+        command = commands.add_parser(name, help=f"{spec.title}: {spec.counts}".replace("%", "%%"))
         command.add_argument("--home", help="data home (default: COLORIZE_DATA, else the user's cache folder)")
-        command.add_argument("--size", type=int, help=f"side of the images in pixels (default: {spec.size})")
-        command.add_argument("--limit", type=int, help="at most this many images of every split")
-        command.add_argument("--jobs", type=int, help="worker processes (default: one a core)")
+        command.add_argument(
+            "--size", type=number(int, 8, 4096), help=f"side of the images in pixels (default: {spec.size})"
+        )
+        command.add_argument("--limit", type=number(int, 1, 10**9), help="at most this many images of every split")
+        command.add_argument("--jobs", type=number(int, 1, 1024), help="worker processes (default: one a core)")
         command.add_argument("--dask", metavar="ADDRESS", help="tcp://HOST:PORT of a Dask scheduler that does the work")
         command.add_argument("--url", help="mirror: the archive's address, or its folder's, ending with /")
         command.add_argument("--allow-skipped", action="store_true", help="accept more than 1 %% unreadable images")

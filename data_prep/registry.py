@@ -284,6 +284,8 @@ def _checked(name, key, option, value):
         result = option.type(value)
     except (TypeError, ValueError):
         result = None
+    if option.type is int and isinstance(value, float) and result != value:
+        result = None
     in_range = option.type is str or (result is not None and option.low <= result <= option.high)
     if result is None or not in_range or (option.choices and result not in option.choices):
         wanted = (

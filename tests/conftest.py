@@ -25,6 +25,7 @@ if os.environ.get("KERAS_BACKEND") == "jax":
         *(
             "models/test_torch_files.py",
             "reproduction",
+            "test_commands.py",
             "test_faults.py",
             "test_files.py",
             "test_images.py",

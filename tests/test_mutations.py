@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import h5py
 import imagecodecs
 import keras
 import numpy as np
@@ -421,6 +422,21 @@ def test_weights_of_another_network_are_named(tmp_path):
     network.save_weights(tmp_path / "nan.weights.h5")
     with pytest.raises(InputError, match=r"not finite at first/bias"):
         load_weights(network, tmp_path / "nan.weights.h5")
+
+
+@pytest.mark.parametrize("name", ["bomb.keras", "bomb.weights.h5"])
+def test_weights_that_would_fill_the_memory_are_refused_before_they_are_unpacked(tmp_path, name):
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as weights:
+        weights.create_dataset(
+            "zeros", (1 << 28,), "float32", compression="gzip", chunks=(1 << 20,)
+        )  # 1 GB, never written
+    (tmp_path / name).write_bytes(buffer.getvalue())
+    if name.endswith(".keras"):
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("model.weights.h5", bytes(100 << 20))
+    with pytest.raises(InputError, match=r"unpack to .* MB, far more than the network"):
+        load_weights(tiny_network(), tmp_path / name)
 
 
 def test_code_in_a_keras_file_is_not_run(tmp_path):

@@ -4,11 +4,16 @@ The conversion from RGB to the network's input and target runs on the device, in
 uint8 RGB and training, scoring and display share one colour path.
 """
 
+import contextlib
+import io
 import json
+import math
 import re
 import warnings
+import zipfile
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 from keras import ops
@@ -224,9 +229,12 @@ def load_weights(network, path):
     if not path.name.endswith((".weights.h5", ".keras")):
         raise InputError(f"{path} is no file of weights: give one whose name ends with .weights.h5 or .keras.")
     try:
+        _check_unpacked_size(path, network)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the error says enough
             network.load_weights(path)
+    except InputError:
+        raise
     except Exception as error:  # a damaged file can fail in any part of the readers of zip and HDF5
         raise InputError(
             f"The weights in {path} do not fit the network {network.name!r}, or are damaged ({_misfit(error)}): give the file of "
@@ -237,6 +245,29 @@ def load_weights(network, path):
             raise InputError(
                 f"The weights in {path} are not finite at {variable.path}: they are damaged, get them again."
             )
+
+
+def _check_unpacked_size(path, network):
+    """`InputError` if the arrays of a file of weights are far larger than the network's: both formats can be packed tightly."""
+    most = 8 * sum(math.prod(variable.shape) * 4 for variable in network.weights) + (
+        64 << 20
+    )  # with an optimizer's state
+    with contextlib.ExitStack() as stack:
+        file, total = path, 0
+        if path.suffix == ".keras":
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            total = sum(member.file_size for member in archive.infolist())
+            file = io.BytesIO(archive.read("model.weights.h5")) if total <= most else None
+        if file is not None:
+            sizes = []
+            weights = stack.enter_context(h5py.File(file))
+            weights.visititems(lambda _, found: sizes.append(getattr(found, "nbytes", 0)))
+            total = sum(sizes)
+    if total > most:
+        raise InputError(
+            f"The weights in {path} unpack to {total / 1e6:,.0f} MB, far more than the network {network.name!r} has: get the "
+            "file of this network."
+        )
 
 
 def _misfit(error):

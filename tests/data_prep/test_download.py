@@ -227,15 +227,16 @@ def linked_zip():
         (zipped([("set/a", b"abc"), ("../escaped", b"x")]), "leads out of the folder"),
         (zipped([("/escaped", b"x")]), "leads out of the folder"),
         (zipped([("set\\..\\..\\escaped", b"x")]), "leads out of the folder"),
-        (linked_zip(), "is a link"),
         (zipped([("set/zeros", bytes(100 << 20))]), "absurdly large"),
-        (zipped([("set/" + "n" * 300, b"x")]), "too long a name"),
+        (zipped([("set/" + "n" * 300, b"x")]), "too long"),
         (zipped([("set/a", b"x"), ("set/a/b", b"x")]), "damaged"),
-        (tarred(("../escaped", tarfile.REGTYPE, "")), "leads out of the folder"),
-        (tarred(("/escaped", tarfile.REGTYPE, "")), "leads out of the folder"),
-        (tarred(("set/a", tarfile.SYMTYPE, "../../escaped"), ("set/a/b", tarfile.REGTYPE, "")), "link or a device"),
-        (tarred(("set/a", tarfile.LNKTYPE, "../../escaped")), "link or a device"),
-        (tarred(("set/a", tarfile.CHRTYPE, "")), "link or a device"),
+        (tarred(("../escaped", tarfile.REGTYPE, "")), "refused, because .*outside the destination"),
+        (
+            tarred(("set/a", tarfile.SYMTYPE, "../../escaped"), ("set/a/b", tarfile.REGTYPE, "")),
+            "refused, because .*outside",
+        ),
+        (tarred(("set/a", tarfile.LNKTYPE, "../../escaped")), "refused, because .*outside"),
+        (tarred(("set/a", tarfile.CHRTYPE, "")), "refused, because .*special file"),
         (DATA[:500_000], "damaged or incomplete"),
         (tarred(*[(f"set/{n}", tarfile.REGTYPE, "") for n in range(999)])[:-200], "damaged or incomplete"),
         (b"not an archive", "damaged or incomplete"),
@@ -250,6 +251,14 @@ def test_archives_that_are_refused(data, reason, tmp_path):
         unpack(tmp_path / "home" / "archive", tmp_path / "home" / "set")
     assert not (tmp_path / "home" / "set").exists()
     assert not list(tmp_path.rglob("escaped"))
+
+
+def test_what_is_no_file_or_would_be_elsewhere_is_unpacked_inside(tmp_path):
+    for name, data in (("link.zip", linked_zip()), ("root.tar.gz", tarred(("/set/escaped", tarfile.REGTYPE, "")))):
+        (tmp_path / name).write_bytes(data)
+        unpack(tmp_path / name, tmp_path / "home" / name)
+    assert not (tmp_path / "home" / "link.zip" / "link").is_symlink()
+    assert (tmp_path / "home" / "root.tar.gz" / "escaped").read_bytes() == b"abc"
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
