@@ -33,9 +33,22 @@ def _models(arguments):
 
 
 def _reproduce(arguments):
+    if arguments.paper == "natural":
+        return _train_natural(arguments)
     from colorize_lib.reproduction import series
 
     return series.run(arguments.paper, arguments.parameters)
+
+
+def _train_natural(arguments):
+    from colorize_lib.reproduction import natural
+    from data_prep import load
+
+    settings = natural.resolve(arguments.parameters)
+    datasets = {"photographs": load(settings.dataset, size=64, progress=True)}
+    if settings.scenes:
+        datasets["scenes"] = load(settings.scenes, size=150, validation=0.1, test=0.0)
+    print(f"trained: {natural.train(settings, datasets).folder}")
 
 
 def _bundle(arguments):

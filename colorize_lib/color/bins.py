@@ -59,6 +59,16 @@ def released_bins():
 
 
 @functools.cache
+def common_bins(chroma=85):
+    """Centres of those of `gamut_bins` up to a `chroma`, √(a² + b²), (199, 2) for 85: the colours that photographs have.
+
+    Of a million pixels of ImageNet's photographs fewer than a thousand are more saturated.
+    """
+    centres = gamut_bins()
+    return _frozen(centres[np.hypot(*centres.T) <= chroma])
+
+
+@functools.cache
 def square_bins():
     """Centres of the whole grid from -110 to 110, (529, 2).
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from colorize_lib import papers
 from colorize_lib.errors import InputError
 
+_OF_NO_PAPER = ("natural",)
 _REGISTRY = {}
 
 
@@ -24,7 +25,7 @@ class Entry:
     name: str
     builder: callable
     convention: str
-    paper: str
+    paper: str | None
 
 
 def register(name, *, convention, paper):
@@ -33,7 +34,7 @@ def register(name, *, convention, paper):
     Args:
         name: public name, as the command line and the notebooks spell it.
         convention: key of `colorize_lib.color.CONVENTIONS` that the network was trained with.
-        paper: key of the paper in `papers.toml`.
+        paper: key of the paper in `papers.toml`; None for a network of no paper.
     """
 
     def decorate(builder):
@@ -44,7 +45,7 @@ def register(name, *, convention, paper):
 
 
 def _load():
-    for module in papers.MODULES:
+    for module in (*papers.MODULES, *_OF_NO_PAPER):
         importlib.import_module(f"{__name__}.{module}")
 
 
