@@ -21,7 +21,7 @@ def _models(arguments):
         # Without a download: the weights of ImageNet change no number.
         options = {"weights": None} if "weights" in models.option_names(name) else {}
         parameters = models.build(name, **options).count_params()
-        print(f"{name:<24}{parameters:>12,}  {models.entry(name).paper:<14}{trained.place(name)}")
+        print(f"{name:<24}{parameters:>12,}  {models.entry(name).paper or 'none':<14}{trained.place(name)}")
     runs = sorted(files.run_root().glob("*/*/*/network.json"))
     if runs:
         print("\nTrained here (colorize -m FOLDER)")
@@ -29,7 +29,8 @@ def _models(arguments):
         print(f"  {path.parent}")
     print("\nPapers")
     for paper in dict.fromkeys(models.entry(name).paper for name in models.names()):
-        print(f"  {paper:<14}{papers.citation(paper)}")
+        if paper:
+            print(f"  {paper:<14}{papers.citation(paper)}")
 
 
 def _reproduce(arguments):
@@ -48,7 +49,9 @@ def _train_natural(arguments):
     datasets = {"photographs": load(settings.dataset, size=64, progress=True)}
     if settings.scenes:
         datasets["scenes"] = load(settings.scenes, size=150, validation=0.1, test=0.0)
-    print(f"trained: {natural.train(settings, datasets).folder}")
+    bundled = load("photos", size=natural.VALIDATION_SIDE)
+    run = natural.train(settings, datasets, natural.validation(settings, datasets, bundled))
+    print(f"trained: {run.folder}")
 
 
 def _bundle(arguments):

@@ -15,6 +15,7 @@ from colorize_lib.apps import public_weights
 from colorize_lib.apps.guided import GuidedColorizer
 from colorize_lib.errors import InputError
 from colorize_lib.training.colorizer import Colorizer, load_weights
+from colorize_lib.training.distribution import VividColorizer
 
 DEFAULT = "polychromify"  # the network that is used where none is named
 WEIGHTS = Path(__file__).parent / "weights"
@@ -66,11 +67,18 @@ def load(name=DEFAULT, weights=None, **options):
         if not weights.exists():
             raise InputError(
                 f"No weights of {name!r} are bundled (there are those of {', '.join(_bundled_names())}): train it with `make "
-                f"reproduce-{entry.paper}`, and name its best.weights.h5."
+                f"reproduce-{entry.paper or name}`, and name its best.weights.h5."
             )
-    colorizer = Colorizer.from_name(name, **options)
+    colorizer = _build(name, **options)
     load_weights(colorizer.network, weights)
     return colorizer
+
+
+def _build(name, *, convention=None, channels=None, **options):
+    """The network of that name, without weights, as the `Colorizer` that decodes its outputs."""
+    if name == "natural":
+        return VividColorizer(models.build(name, **options))
+    return Colorizer.from_name(name, convention=convention, channels=channels, **options)
 
 
 def _public(name, size=_PUBLIC_SIZE, **options):
@@ -90,7 +98,8 @@ def load_trained(folder):
     """
     colorizer = build_trained(folder)
     network = colorizer.network
-    if network.input_shape[-1] != 1 or network.output_shape[-1] != colorizer.convention.channels:
+    outputs = len(colorizer.centres) if isinstance(colorizer, VividColorizer) else colorizer.convention.channels
+    if network.input_shape[-1] != 1 or network.output_shape[-1] != outputs:
         raise InputError(
             f"The network {network.name!r} in {folder} does not colorize by itself: choose another system."
         )
@@ -109,7 +118,7 @@ def build_trained(folder):
         options = {name: description[name] for name in ("convention", "channels")} | description["options"]
         if not (8 <= (options.get("size") or 8) <= 4096 and 0.01 <= options.get("width", 1) <= 16):
             raise ValueError("it would be too large to build")
-        return Colorizer.from_name(description["model"], **options)
+        return _build(description["model"], **options)
     except InputError:
         raise
     except Exception as error:  # what a run has not written can fail in any builder
@@ -182,4 +191,4 @@ def place(name):
             return f"{trained.kind}: {trained.weights}"
     if name in public_weights.FILES:
         return f"get them: python -m colorize_lib convert {name}"
-    return f"train it: make reproduce-{models.entry(name).paper}"
+    return f"train it: make reproduce-{models.entry(name).paper or name}"

@@ -136,6 +136,24 @@ def chroma(lab):
     return ops.mean(_norm(lab[..., 1], lab[..., 2]), axis=(1, 2))
 
 
+HUES = {"yellow_brown": (40, 110), "green": (110, 200), "blue": (200, 310)}  # Lab hue in degrees; the rest is red
+COLOURED = 8  # chroma above which a pixel counts as coloured
+
+
+def hue_shares(lab):
+    """Shares of an image's pixels that are yellow-brown, green, blue, and red: (batch, 4), 1 less the share of the others in sum.
+
+    A pixel counts from a chroma above `COLOURED` on; `HUES` are the borders of its hue, atan2(b, a), in Lab.
+    """
+    (lab,) = _float(lab)
+    a, b = lab[..., 1], lab[..., 2]
+    hue = ops.mod(ops.arctan2(b, a) * (180 / math.pi), 360)
+    coloured = _norm(a, b) > COLOURED
+    inside = [ops.logical_and(coloured, ops.logical_and(hue >= low, hue < high)) for low, high in HUES.values()]
+    shares = [ops.mean(ops.cast(pixels, "float32"), axis=(1, 2)) for pixels in (coloured, *inside)]
+    return ops.stack([*shares[1:], shares[0] - sum(shares[1:])], axis=-1)
+
+
 def chroma_gradient(lab):
     """Mean length of the gradient of a and b, √(|∇a|² + |∇b|²) by differences to the next pixel, in Lab units per pixel.
 

@@ -10,24 +10,33 @@ works, and its network is of no use.
 
 `train` takes opened datasets; the command line opens them. Its run folder holds, next to what every run has,
 
-    natural.weights.h5   the last size's best weights, kernels in float16: the file that is bundled
+    natural/             the trained network as a system of its own: network.json, and best.weights.h5 with kernels in float16,
+                         the file that is bundled
+    validation.csv       what each decoding makes of validation photographs: `decodings`
 """
 
 import functools
+import hashlib
+import itertools
 import re
+from pathlib import Path
 
 import h5py
 import keras
 import numpy as np
+from keras import ops
 from PIL import Image
 
-from colorize_lib import files, models
-from colorize_lib.color import bins
+from colorize_lib import color, files, models
+from colorize_lib.color import bins, metrics
 from colorize_lib.dataset import Split, joined
 from colorize_lib.errors import InputError
+from colorize_lib.evaluation import photographs as measure
+from colorize_lib.images import decode
 from colorize_lib.models.natural import STEP, classifier
 from colorize_lib.reproduction import parameters
-from colorize_lib.training import distribution, runs
+from colorize_lib.training import distribution, machine, runs
+from colorize_lib.training.colorizer import describe
 from colorize_lib.training.data import Batches, RandomResizedCrop
 
 PROFILES = {
@@ -46,7 +55,7 @@ PROFILES = {
     "paper": {
         "dataset": "tiny-imagenet",
         "scenes": "scenes/seg_train",
-        "stages": "64x9,96x4,128x2",
+        "stages": "64x6,96x3",
         "epoch_images": 20_480,
         "validation_images": 512,
         "batch_size": 64,
@@ -61,6 +70,12 @@ CROP_AREA = (0.4, 1.0)  # of a photograph
 # Each size starts at a lower rate than the one before, and ends at this share of its own by a cosine.
 RATE_DECAY, LAST_RATE = 0.5, 0.02
 
+# Share of the rebalancing that decoding takes back, and temperature.
+GRID = tuple(itertools.product((0.25, 0.5, 0.75, 1.0), (0.2, 0.38, 0.6, 0.9)))
+VALIDATION_PHOTOGRAPHS, VALIDATION_SIDE = 150, 200  # of each dataset, at its own size; side of the bundled photographs
+# The test photographs: how many, their longer side in pixels, and their least mean chroma.
+TEST_PHOTOGRAPHS, TEST_SIDE, TEST_CHROMA = 30, 400, 6.0
+
 
 def resolve(assignments):
     """["PROFILE=paper", …] → the run's `Parameters`. Raises InputError."""
@@ -68,12 +83,12 @@ def resolve(assignments):
 
 
 def stages(text):
-    """ "64x9,96x4" → [(64, 9), (96, 4)]: sizes in pixels and their epochs. Raises InputError."""
+    """ "64x6,96x3" → [(64, 6), (96, 3)]: sizes in pixels and their epochs. Raises InputError."""
     found = [re.fullmatch(r"(\d+)x(\d+)", part.strip()) for part in text.split(",")]
     pairs = [(int(match[1]), int(match[2])) for match in found if match]
     if len(pairs) < len(found) or any(size < STEP or size % STEP or not epochs for size, epochs in pairs):
         raise InputError(
-            f"STAGES is {text!r}: it must be sizes and their epochs, such as 64x9,96x4, each size a multiple of {STEP}."
+            f"STAGES is {text!r}: it must be sizes and their epochs, such as 64x6,96x3, each size a multiple of {STEP}."
         )
     if len({size for size, _ in pairs}) < len(pairs):
         raise InputError(f"STAGES is {text!r}: each size may stand there once.")
@@ -96,6 +111,7 @@ class Mixture(Batches):
     def __init__(self, splits, images, batch_size, seed, transform):
         self.splits, self.images = splits, images
         super().__init__(splits[0], batch_size, seed, transform=transform)
+        self.split = _Together(splits)
 
     def __len__(self):
         return max(1, self.images // self.batch_size)
@@ -114,6 +130,19 @@ class Mixture(Batches):
         return (np.concatenate(images),)
 
 
+class _Together:
+    """What a run records of several splits: how many images, and which."""
+
+    def __init__(self, splits):
+        self._splits = splits
+
+    def __len__(self):
+        return sum(map(len, self._splits))
+
+    def fingerprint(self):
+        return hashlib.sha256("".join(split.fingerprint() for split in self._splits).encode()).hexdigest()
+
+
 def coloured(split):
     """The split's rows that are not gray, as a view: `Split` whose `images` are an `_Rows`."""
     return Split(_Rows(split.images, np.setdiff1d(np.arange(len(split)), split.gray)), split.labels)
@@ -124,6 +153,7 @@ class _Rows:
 
     def __init__(self, images, rows):
         self._images, self._rows = images, rows
+        self.shape = (len(rows), *images.shape[1:])
 
     def __len__(self):
         return len(self._rows)
@@ -153,12 +183,13 @@ def at_size(split, size, count, seed):
     return Split(np.stack(images), np.zeros(len(images), "int32"))
 
 
-def train(settings, datasets):
+def train(settings, datasets, photographs):
     """Train the network of the run that `settings` describe, or resume it.
 
     Args:
         settings: from `resolve`.
         datasets: name → `Dataset` with "train" and "validation"; all take an equal part.
+        photographs: group → uint8 images (n, height, width, 3), not trained on, for `decodings`.
 
     Returns:
         The `runs.Run`, finished.
@@ -167,7 +198,7 @@ def train(settings, datasets):
         InputError: of `runs`.
     """
     plan = stages(settings.stages)
-    run = runs.start("natural", settings, **datasets)
+    run = runs.Run("natural", settings, **datasets)
     splits = [coloured(dataset["train"]) for dataset in datasets.values()]
     centres = bins.common_bins()
     weights = bins.rebalancing_weights(prior(splits, centres, settings.seed), centres, settings.lam)
@@ -190,40 +221,135 @@ def train(settings, datasets):
         network = model.network
         seen += epochs * len(batches) * settings.batch_size
         run.metrics[f"size{size}"] = {"images": seen, "val_loss": min(row["val_loss"] for row in history)}
-    save(network, weights, plan[-1][0], settings.width, run.folder / "natural.weights.h5")
+    whole = save(network, weights, plan[-1][0], settings.width, run.folder / "natural")
+    table = decodings(whole, photographs)
+    with files.atomic(run.folder / "validation.csv") as path:
+        table.to_csv(path, index=False, float_format="%.4f")
     run.finish()
     return run
 
 
 def _model(settings, size, former, centres, weights, rate):
     network = classifier(
-        models.build("natural", size=size, width=settings.width, dtype=runs.dtype_policy(settings.dtype))
+        models.build("natural", size=size, width=settings.width, dtype=machine.dtype_policy(settings.dtype))
     )
     if former is not None:
         network.set_weights(former.get_weights())
-    return distribution.compiled(network, "zhang", centres, weights, learning_rate=rate)
+    model = distribution.DistributionColorizer(network, "zhang", centres)
+    model.compile(keras.optimizers.Adam(rate), loss=bins.BinCrossEntropy(centres, weights, "zhang"))
+    return model
 
 
-def save(trained, weights, size, width, path):
-    """Write the weights of the whole network, kernels in float16, atomically.
+def save(trained, weights, size, width, folder):
+    """Write the whole network as a system of the run: `network.json`, and `best.weights.h5` with kernels in float16.
 
     Args:
         trained: what `classifier` gave, trained.
         weights: (Q,) of the bins in the loss, which the layer "rebalancing" takes back.
         size, width: of the network.
-        path: ends with .weights.h5.
+        folder: where.
+
+    Returns:
+        The network, in float32.
     """
     network = models.build("natural", size=size, width=width, dtype="float32")
     classifier(network).set_weights(trained.get_weights())
     rebalancing = network.get_layer("rebalancing")
     rebalancing.adapt_mean.assign(np.log(weights))
     rebalancing.finalize_state()
-    with files.atomic(path) as partial:
-        network.save_weights(partial)
-        with h5py.File(partial, "r+") as file:
-            kernels = []
-            file.visititems(lambda name, item: kernels.append(name) if getattr(item, "ndim", 0) == 4 else None)
-            for name in kernels:
-                values = file[name][()].astype("float16")
-                del file[name]
-                file[name] = values
+    colorizer = distribution.VividColorizer(network)
+    files.write_json(folder / "network.json", describe(colorizer))
+    with files.atomic(folder / "best.weights.h5") as path:
+        network.save_weights(path)
+        _halve(path)
+    return network
+
+
+def _halve(path):
+    """Rewrite a file of weights with its kernels, the arrays of four dimensions, in float16."""
+    halved = path.with_name(f"half-{path.name}")
+
+    def copy(name, item):
+        if isinstance(item, h5py.Group):
+            group = target.require_group(name)
+        else:
+            group = target.create_dataset(name, data=item[()].astype("float16") if item.ndim == 4 else item[()])
+        group.attrs.update(item.attrs)
+
+    with h5py.File(path) as source, h5py.File(halved, "w") as target:
+        target.attrs.update(source.attrs)
+        source.visititems(copy)
+    halved.replace(path)
+
+
+def validation(settings, datasets, bundled):
+    """Coloured photographs that were not trained on: group → uint8 images (n, height, width, 3), for `decodings`.
+
+    Args:
+        settings, datasets: of `train`.
+        bundled: the bundled photographs, whole; where the training takes these, only their validation and test splits.
+    """
+    groups = {}
+    for name, dataset in datasets.items():
+        chosen = coloured(dataset["validation"])
+        count = min(VALIDATION_PHOTOGRAPHS, len(chosen))
+        rows = np.random.default_rng(settings.seed).choice(len(chosen), count, replace=False)
+        groups[name] = chosen.images[np.sort(rows)]
+    splits = ("validation", "test") if settings.dataset == "photos" else tuple(bundled.splits)
+    return groups | {"bundled": np.concatenate([bundled[split].images[:] for split in splits])}
+
+
+def decodings(network, photographs, grid=GRID):
+    """What each decoding makes of photographs, at the network's size: how its range from careful to vivid was chosen.
+
+    Args:
+        network: as `save` returns it.
+        photographs: group → uint8 images (n, height, width, 3), such as those of each validation set.
+        grid: pairs of the share of the rebalancing that is taken back, and the temperature.
+
+    Returns:
+        pandas DataFrame: group, taken_back, temperature, and the numbers of `photographs.summary`.
+    """
+    import pandas as pd
+
+    colorizer, rows = distribution.VividColorizer(network), []
+    for group, images in photographs.items():
+        seen = np.concatenate([colorizer.resized(image) for image in images])
+        true_lab = color.rgb_to_lab(seen)
+        logits = np.concatenate(
+            [ops.convert_to_numpy(colorizer.distribution(seen[i : i + 16])[0]) for i in range(0, len(seen), 16)]
+        )
+        for taken_back, temperature in grid:
+            decoding = distribution.Rebalanced(colorizer.decode.log_weights, taken_back, temperature)
+            ab = ops.image.resize(decoding(logits, None, colorizer.centres), seen.shape[1:3], interpolation="bilinear")
+            rgb = color.lab_to_rgb(ops.concatenate([true_lab[..., :1], ab], axis=-1))  # what a screen can show
+            found = measure.summary(measure.table(true_lab, color.rgb_to_lab(rgb)))
+            rows.append({"group": group, "taken_back": taken_back, "temperature": temperature, **found})
+    return pd.DataFrame(rows)
+
+
+def unseen(folder, classes, count=TEST_PHOTOGRAPHS, seed=0):
+    """Coloured photographs of classes that training never saw, drawn with `seed`: name → uint8 image.
+
+    Args:
+        folder: of photographs whose names begin with their class and "_", as ImageNet's do.
+        classes: those of the training data, whose photographs may be among the training images.
+        count: how many; those of a mean chroma below `TEST_CHROMA` are passed over.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    paths = sorted(path for path in Path(folder).glob("*_*") if path.name.partition("_")[0] not in classes)
+    found = {}
+    for number in np.random.default_rng(seed).permutation(len(paths)):
+        image = Image.fromarray(decode(paths[number]))
+        image.thumbnail((TEST_SIDE, TEST_SIDE), Image.Resampling.LANCZOS)
+        image = np.asarray(image)
+        if float(metrics.chroma(color.rgb_to_lab(image[None]))[0]) >= TEST_CHROMA:
+            found[paths[number].name] = image
+        if len(found) == count:
+            return found
+    raise InputError(
+        f"{folder} holds {len(found)} coloured photographs of classes that the training data does not have, fewer than {count}: "
+        "name a folder of photographs called CLASS_NAME, such as ImageNet's."
+    )
