@@ -220,14 +220,8 @@ def _section(paper):
     links = [f"[notebook](../notebooks/{published['notebook']}.ipynb)"]
     if shown.runs and (shown.runs[0].folder / "notebook.html").exists():
         links.append(f"[the notebook as it ran]({paper}/notebook.html)")
-    lines = [
-        f"## {paper}",
-        "",
-        about + " · ".join(links),
-        "",
-        f"> {published['claim']} Verdict: {shown.headline['verdict']}.",
-        "",
-    ]
+    verdict = f"> {published['claim']} Verdict: {shown.headline['verdict']}."
+    lines = [f"## {paper}", "", about + " · ".join(links), "", verdict, ""]
     for sentence in shown.sentences:
         lines += [sentence, ""]
     for line in shown.failures:
@@ -246,23 +240,14 @@ def _section(paper):
 
 def _pictures(run, letter):
     place = run.folder.relative_to(results.ROOT / "results").as_posix()
-    captions = papers.published(run.paper).get("figures_shown", {})
     lines = [f"### Pictures and curves{f' of run {letter}' if letter else ''}", ""]
-    for path in sorted((run.folder / "figures").glob("*.jpg"), key=lambda path: (path.stem != "photos", path.stem)):
-        default = (
-            "Bundled photographs, none of them used for training"
-            if path.stem == "photos"
-            else path.stem.replace("_", " ")
-        )
-        caption = captions.get(path.stem, default)
-        lines += [f"![{caption}]({place}/figures/{path.name})", "", f"*{caption}.*", ""]
+    for name, caption in results.figures(run.paper).items():
+        if (run.folder / "figures" / f"{name}.jpg").exists():
+            lines += [f"![{caption}]({place}/figures/{name}.jpg)", "", f"*{caption}.*", ""]
     if (run.folder / "curves.svg").exists():
         lines += [f"![Learning curves]({place}/curves.svg)", "", "*Learning curves: the loss over epochs.*", ""]
-    lines += [
-        f"[manifest]({place}/manifest.json) · [all numbers]({place}/metrics.json) · `{run.manifest.get('command', '')}`",
-        "",
-    ]
-    return lines
+    files_of_it = f"[manifest]({place}/manifest.json) · [all numbers]({place}/metrics.json)"
+    return [*lines, f"{files_of_it} · `{run.manifest.get('command', '')}`", ""]
 
 
 INTRODUCTION = """# Results
@@ -339,10 +324,9 @@ def write_picture(source, target, largest):
     """Write a picture as JPEG of at most `largest` bytes: a JPEG that is small enough is copied."""
     from PIL import Image
 
-    if source.suffix == ".jpg" and source.stat().st_size <= largest:
-        target.write_bytes(source.read_bytes())
-    else:
-        target.write_bytes(_jpeg(Image.open(source), largest))
+    image = Image.open(source)
+    small = image.format == "JPEG" and source.stat().st_size <= largest
+    target.write_bytes(source.read_bytes() if small else _jpeg(image, largest))
 
 
 def _jpeg(image, largest):

@@ -196,13 +196,13 @@ def collect(folder, target=None):
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=target.parent) as temporary:
         for number, run in enumerate(kept):
-            _copy(run.folder, Path(temporary) / new.paper / (f"more/{number}" if number else ""))
+            _copy(run.folder, Path(temporary) / new.paper / (f"more/{number}" if number else ""), new.paper)
         shutil.rmtree(target, ignore_errors=True)
         (Path(temporary) / new.paper).rename(target)
     return target
 
 
-def _copy(folder, place):
+def _copy(folder, place, paper):
     """The small files of a run, or of one recorded before, to `place`; pictures become JPEG, and large ones stay behind."""
     from colorize_lib.reproduction import gallery
 
@@ -213,13 +213,19 @@ def _copy(folder, place):
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
     for path in sorted((folder / "figures").glob("*")):
-        if path.suffix in PICTURES:
+        if path.suffix in PICTURES and path.stem in figures(paper):
             (place / "figures").mkdir(exist_ok=True)
             gallery.write_picture(path, place / "figures" / f"{path.stem}.jpg", LARGEST)
     if (folder / "notebook.ipynb").exists():
         gallery.write_notebook(folder / "notebook.ipynb", place / "notebook.html", LARGEST)
     elif (folder / "notebook.html").exists():
         shutil.copyfile(folder / "notebook.html", place / "notebook.html")
+
+
+def figures(paper):
+    """{name: caption} of the figures that are shown of a paper's runs, in their order."""
+    photos = "Bundled photographs, none of them used for training"
+    return {"photos": photos} | papers.published(paper).get("figures_shown", {})
 
 
 # What there is to show of a paper.
