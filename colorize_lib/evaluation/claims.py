@@ -18,6 +18,7 @@ from colorize_lib.evaluation.statistics import image_verdict, interval, seed_int
 from colorize_lib.papers import published
 
 NOT_COMPARABLE = "not comparable"
+DIFFERENCE = "difference, above 0 if so"
 QUICK = "A quick run shows that everything works; it decides nothing about a claim."
 
 
@@ -111,9 +112,24 @@ def judge_all(paper, scores, histories=None):
         histories: {system: rows of its history}, for claims about time.
 
     Returns:
-        List of `Judgement`; a claim whose systems were not run is "not run".
+        List of `Judgement`; a claim whose systems were not run is "not run". Our own hypothesis about a printed number, where
+        there is one, comes last.
     """
-    return [_judgement(claim, scores, histories or {}) for claim in of_paper(paper)]
+    found = [_judgement(claim, scores, histories or {}) for claim in of_paper(paper)]
+    hypothesis = published(paper).get("hypothesis")
+    return found + ([_of_hypothesis(hypothesis, scores)] if hypothesis else [])
+
+
+def _of_hypothesis(hypothesis, scores):
+    """Whether the paper's number lies in the interval of ours, over all images, at the epoch that the hypothesis names."""
+    sentence, system, column = (hypothesis[name] for name in ("sentence", "system", "column"))
+    if scores.epochs.get(system) != hypothesis["epoch"]:
+        return Judgement(sentence, "not run")
+    values = scores.values(system, column, coloured=False) - hypothesis["number"]
+    mean, low, high = interval(values)
+    quantity = QUANTITIES[column]
+    said = "for" if low <= 0 <= high else "against"
+    return Judgement(sentence, said, mean, low, high, [hypothesis["epoch"]], quantity.heading, quantity.digits)
 
 
 def _judgement(claim, scores, histories):
@@ -149,11 +165,11 @@ def table(judgements, decides=True):
     lines = []
     for found in judgements:
         line = {"claim": found.sentence, "epochs": " and ".join(map(str, found.epochs)) or "–"}
-        line["difference, above 0 if so"] = "–"
+        line[DIFFERENCE] = "–"
         if found.difference is not None:
             mean, low, high = (number(value, found.digits) for value in (found.difference, found.low, found.high))
             between = f" [{low}, {high}]" if low != high else ""
-            line["difference, above 0 if so"] = mean + between
+            line[DIFFERENCE] = mean + between
         line["in"] = found.unit.rstrip(" ↑↓") or "–"
         if decides or found.verdict == "not run":
             line["verdict"] = found.verdict

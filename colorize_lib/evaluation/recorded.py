@@ -9,10 +9,11 @@ from pathlib import Path
 from colorize_lib import files
 from colorize_lib.errors import InputError
 from colorize_lib.evaluation import claims
-from colorize_lib.evaluation.plots import Pictures
+from colorize_lib.evaluation.plots import Pictures, learning_curves
 from colorize_lib.evaluation.scores import FILE, QUANTITIES, Scores, histories, number
 
 ROOT = Path(__file__).parents[2] / "results"
+MANY = 12  # more curves than this are no picture
 
 
 class Recorded:
@@ -88,3 +89,33 @@ def find(paper, root=ROOT):
         return Recorded(folder) if (folder / "metrics.json").exists() else None
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"The recorded run in {folder} is damaged: get it from the repository again.") from error
+
+
+def show(paper, curve="loss", label="loss", columns=("psnr_rgb", "ssim", "delta_e2000", "colorfulness")):
+    """Show a paper's recorded run in a notebook: what it was, its table, verdicts on claims, learning curves, and pictures.
+
+    Args:
+        paper: key of the paper.
+        curve: column of the histories to draw; networks without it are left out.
+        label: text of the curves' vertical axis, with the unit.
+        columns: of the table.
+    """
+    from IPython.display import display
+
+    found = find(paper)
+    if found is None:
+        print(f"No recorded run of {paper} lies here: results/ is part of the repository, not of the installed library.")
+        return
+    print(found.sentence())
+    display(found.table(columns))
+    verdicts = found.claims()
+    if verdicts is None:
+        print("Its networks were scored at unequal epochs, gray images included: no claim is judged by it.")
+    else:
+        display(verdicts)
+    shown = {name: rows for name, rows in found.histories.items() if curve in rows[0]}
+    if 0 < len(shown) <= MANY:
+        display(learning_curves(shown, curve, label))
+    pictures = found.pictures()
+    if pictures is not None:
+        display(pictures)

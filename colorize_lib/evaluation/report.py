@@ -46,14 +46,14 @@ def metrics(paper, folder, scores, *, label, training_images, decides=True):
     return found
 
 
-def validation_table(published, histories, column, digits=2, minutes=True):
+def validation_table(published, histories, column, digits=2):
     """The paper's validation numbers next to ours at the last epoch, which the papers print, and at the best one.
 
     Args:
-        published: {system: {column: number, "minutes": number}}.
+        published: {system: {column: number at the last epoch, "best": number, "minutes": number}}, the latter two where printed.
         histories: {system: history}.
         column: of the history, without "val_".
-        minutes: also the minutes of training.
+        digits: after the point.
 
     Returns:
         pandas DataFrame of text; systems without a history are "not run".
@@ -62,19 +62,19 @@ def validation_table(published, histories, column, digits=2, minutes=True):
 
     lines = {}
     for system, paper in published.items():
-        line = {"paper": number(paper.get(column), digits)}
+        line = {"paper": number(paper.get(column), digits), "here, last epoch": "not run", "epoch": "–"}
+        line |= {"paper, best": number(paper.get("best"), digits), "here, best epoch": "–", "which": "–"}
+        line |= {"minutes: paper": number(paper.get("minutes"), 0), "minutes: here": "–"}
         history = histories.get(system)
         if history:
-            value, best = history[-1][f"val_{column}"], best_row(history, f"val_{column}")
-            line |= {"here, last epoch": number(value, digits), "epoch": f"{history[-1]['epoch']:.0f}"}
-            line |= {"here, best epoch": number(best[f"val_{column}"], digits), "which": f"{best['epoch']:.0f}"}
-        else:
-            line["here, last epoch"] = "not run"
-        if minutes:
-            line["minutes: paper"] = number(paper.get("minutes"), 0)
-            line["minutes: here"] = number(sum(row["seconds"] for row in history) / 60, 1) if history else "–"
+            best = best_row(history, f"{VALIDATION}{column}")
+            line["here, last epoch"] = number(history[-1][f"{VALIDATION}{column}"], digits)
+            line["here, best epoch"] = number(best[f"{VALIDATION}{column}"], digits)
+            line |= {"epoch": f"{history[-1]['epoch']:.0f}", "which": f"{best['epoch']:.0f}"}
+            if "minutes" in paper:
+                line["minutes: here"] = number(sum(row["seconds"] for row in history) / 60, 1)
         lines[system] = line
-    return without_empty_columns(pd.DataFrame.from_dict(lines, orient="index").fillna("–"))
+    return without_empty_columns(pd.DataFrame.from_dict(lines, orient="index"))
 
 
 def photographs(systems, photos, count=5):
