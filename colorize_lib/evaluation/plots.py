@@ -231,33 +231,33 @@ def _wrapped(text, font, width):
     return lines
 
 
-def best_and_worst(scores, system, split, predict, count=5, column="delta_e2000"):
+def best_and_worst(scores, name, system, split, count=5, column="delta_e2000"):
     """The best and the worst pictures of a system among those that have colour, each from a photograph of its own.
 
     Args:
         scores: `Scores`.
-        system: its name there.
+        name: of the system there.
+        system: object with `predict_color`.
         split: the `Split` that was scored. Patches of one photograph (FILE#LEFT,TOP,SIDE) count as one.
-        predict: function of uint8 RGB images → predicted RGB, such as `lambda rgb: colorizer.predict_color(rgb)[1]`.
         count: pictures a row.
         column: of the scores; lower must be better.
 
     Returns:
         `Pictures` of four rows, and the values of the best and of the worst.
     """
-    ranked = scores.values(system, column).sort_values()
+    ranked = scores.values(name, column).sort_values()
     sources = [file.partition("#")[0] for file in split.files] or list(range(len(split)))
-    rows, values = {}, {}
-    for name, order in (("best", ranked.index), ("worst", ranked.index[::-1])):
+    rows, captions, values = {}, {}, []
+    for part, order in (("best", ranked.index), ("worst", ranked.index[::-1])):
         first = {}
         for row in order:
             first.setdefault(sources[row], row)
         chosen = list(first.values())[:count]
-        values[name] = ranked.loc[chosen].tolist()
-        rows[f"{name}: {system}"] = np.asarray(predict(split.images[chosen]))
-        rows[f"{name}: original"] = split.images[chosen]
-    captions = {f"{name}: {system}": [f"ΔE {value:.1f}" for value in values[name]] for name in values}
-    return image_grid(rows, captions, across=True), values["best"], values["worst"]
+        values.append(ranked.loc[chosen].tolist())
+        rows[f"{part}: {name}"] = np.asarray(system.predict_color(split.images[chosen])[1])
+        rows[f"{part}: original"] = split.images[chosen]
+        captions[f"{part}: {name}"] = [f"ΔE {value:.1f}" for value in values[-1]]
+    return image_grid(rows, captions, across=True), *values
 
 
 def source(*functions):

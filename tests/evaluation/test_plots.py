@@ -7,7 +7,7 @@ from PIL import Image
 
 from colorize_lib import models
 from colorize_lib.dataset import Split
-from colorize_lib.evaluation import plots
+from colorize_lib.evaluation import evaluate, plots
 from colorize_lib.evaluation.scores import Scores
 
 HISTORY = [{"epoch": 1, "loss": 0.5, "val_loss": 0.4}, {"epoch": 2, "loss": 0.3, "val_loss": 0.6}]
@@ -66,7 +66,7 @@ def test_best_and_worst_are_of_different_photographs_and_have_colour():
     split = Split(images, np.zeros(8, "int32"), files)
     table = pd.DataFrame({"delta_e2000": [1.0, 2, 3, 4, 0.5, 6, 7, 8], "gray": [False] * 4 + [True] + [False] * 3})
     found = Scores({"cnn": {"last": ("1", table)}})
-    pictures, best, worst = plots.best_and_worst(found, "cnn", split, lambda rgb: rgb, count=3)
+    pictures, best, worst = plots.best_and_worst(found, "cnn", evaluate.ConstantColor(), split, count=3)
     assert best == [1, 3, 4]
     assert worst == [8, 6, 4]
     assert pictures.image.width > 3 * plots.SIDE
