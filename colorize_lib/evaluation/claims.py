@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from colorize_lib.evaluation.scores import QUANTITIES, number
+from colorize_lib.evaluation.scores import QUANTITIES, number, without_empty_columns
 from colorize_lib.evaluation.statistics import image_verdict, interval, seed_interval, verdict
 from colorize_lib.papers import published
 
@@ -163,7 +163,7 @@ def table(judgements, decides=True):
     import pandas as pd
 
     lines = []
-    for found in judgements:
+    for found in judgements if decides else [found for found in judgements if found.difference is not None]:
         line = {"claim": found.sentence, "epochs": " and ".join(map(str, found.epochs)) or "–"}
         line[DIFFERENCE] = "–"
         if found.difference is not None:
@@ -171,10 +171,11 @@ def table(judgements, decides=True):
             between = f" [{low}, {high}]" if low != high else ""
             line[DIFFERENCE] = mean + between
         line["in"] = found.unit.rstrip(" ↑↓") or "–"
-        if decides or found.verdict == "not run":
+        if decides:
             line["verdict"] = found.verdict
         lines.append(line)
-    return pd.DataFrame(lines).fillna("–").set_index("claim")
+    names = ["claim", "epochs", DIFFERENCE, "in", *(["verdict"] if decides else [])]
+    return without_empty_columns(pd.DataFrame(lines, columns=names).set_index("claim"))
 
 
 def over_seeds(merged):

@@ -76,7 +76,7 @@ class Recorded:
         """One of its pictures as `plots.Pictures`, None where it has none of that name."""
         from PIL import Image
 
-        for path in sorted(self.folder.glob(f"{name}.*")):
+        for path in sorted(self.folder.glob(f"figures/{name}.*")):
             with Image.open(path) as image:
                 return Pictures(image.convert("RGB"))
         return None

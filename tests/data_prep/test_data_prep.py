@@ -221,6 +221,37 @@ def test_the_naive_split_is_that_of_the_papers_code(cifar):
     assert made.splits["validation"].items == [names[row] for row in np.sort(first_tenth)]
 
 
+def test_samples_are_the_first_images_of_each_split_as_the_papers_code_shuffles_them(cifar):
+    dataset = load("cifar10", home=cifar, jobs=1)
+    np.random.seed(26)  # noqa: NPY002 - as the paper's code draws it
+    shuffled = np.random.permutation(300)  # noqa: NPY002
+    names = [f"data_batch_{batch}.bin:{number}" for batch in range(1, 6) for number in range(60)]
+    found = sources.samples(dataset, 25)
+    assert found["validation"].files == [names[row] for row in shuffled[:25]]
+    assert found["train"].files == [names[row] for row in shuffled[30:55]]
+    assert found["test"].files == [f"test_batch.bin:{number}" for number in range(25)]
+    record = np.fromfile(cifar / "cifar-10-batches-bin" / "data_batch_1.bin", np.uint8).reshape(-1, 3073)
+    first = next(row for row in shuffled[30:55] if row < 60)
+    image = found["train"].images[found["train"].files.index(names[first])]
+    np.testing.assert_array_equal(image, record[first, 1:].reshape(3, 32, 32).transpose(1, 2, 0))
+    hue = load("cifar10", home=cifar, jobs=1, split="hue")
+    assert sources.samples(hue, 5)["train"].files == hue["train"].files[:5]
+
+
+def test_the_papers_number_of_samples_is_whole_batches_of_128():
+    from colorize_lib.papers import published
+
+    assert published("vacgan", "samples") == 5_000 // 128 * 128
+
+
+def test_the_six_images_of_figure_5_are_rows_of_the_sorted_test_folder():
+    from colorize_lib.papers import published
+
+    in_order = sorted(f"test_{number}.JPEG" for number in range(10_000))
+    named = [f"{name}.JPEG" for name in published("polychromify", "fig5_files")]
+    assert [in_order[row] for row in published("polychromify", "fig5_rows")] == named
+
+
 def test_the_hue_split_is_even_over_hue_and_drops_the_lowest(cifar):
     made = plan("cifar10", home=cifar, split="hue", drop_gray="code")
     assert counts(made) == {"train": 234, "validation": 26, "test": 60}
