@@ -104,7 +104,9 @@ def show(paper, curve="loss", label="loss", columns=("psnr_rgb", "ssim", "delta_
 
     found = find(paper)
     if found is None:
-        print(f"No recorded run of {paper} lies here: results/ is part of the repository, not of the installed library.")
+        print(
+            f"No recorded run of {paper} lies here: results/ is part of the repository, not of the installed library."
+        )
         return
     print(found.sentence())
     display(found.table(columns))

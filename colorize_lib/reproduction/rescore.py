@@ -103,8 +103,14 @@ def _write(folder, paper, manifest, scores, training_images):
     write_table(compared, folder / "paper_vs_here.csv")
     files.write_json(folder / "metrics.json", {"format": runs.FORMAT, **found})
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    scored = {"commit": machine.git_commit(), "versions": machine.versions(), "at": now, "keep": scores.keep}
-    files.write_json(folder / "manifest.json", manifest | {"finished": manifest["finished"] or now, "scored": scored})
+    epochs = {name: epoch for name, epoch in scores.epochs.items() if name in found["epochs"]}
+    scored = {
+        name: {"keep": scores.keep, "epoch": int(epoch), "epochs": found["epochs"][name]}
+        for name, epoch in epochs.items()
+    }
+    rescored = {"at": now, "git_commit": machine.git_commit(), "versions": machine.versions()}
+    changed = {"finished": manifest["finished"] or now, "scored": scored, "rescored": rescored}
+    files.write_json(folder / "manifest.json", manifest | changed)
     return compared
 
 

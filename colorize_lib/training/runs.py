@@ -255,9 +255,9 @@ class Run:
         return self._manifest["scored"][name]["epoch"]
 
     def figure(self, figure, name):
-        """Save a matplotlib figure as `figures/NAME.png`, atomically, and return it."""
+        """Save a matplotlib figure as `figures/NAME.png`, or `evaluation.plots.Pictures` as NAME.jpg, atomically, and return it."""
         self._hold()
-        with files.atomic(self.folder / "figures" / f"{name}.png") as path:
+        with files.atomic(self.folder / "figures" / f"{name}.{getattr(figure, 'format', 'png')}") as path:
             figure.savefig(path, dpi=100, bbox_inches="tight")
         return figure
 
@@ -266,7 +266,9 @@ class Run:
         self._hold()
         if paper_vs_here is not None:
             with files.atomic(self.folder / "paper_vs_here.csv") as path:
-                flat = paper_vs_here.set_axis([" ".join(column) for column in paper_vs_here.columns], axis="columns")
+                flat = paper_vs_here.set_axis(
+                    [" ".join(column).strip() for column in paper_vs_here.columns], axis="columns"
+                )
                 flat.to_csv(path, index_label="system")
         files.write_json(self.folder / "metrics.json", {"format": FORMAT, **_plain(self.metrics)})
         self._manifest["finished"] = datetime.now(UTC).isoformat(timespec="seconds")

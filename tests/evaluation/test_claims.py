@@ -95,7 +95,9 @@ def test_seeds_of_several_runs_are_judged_together():
     assert found["hurts"]["verdict"] == "not comparable"
 
 
-@pytest.mark.parametrize(("epoch", "mean", "said"), [("50", 21.96, "for"), ("50", 23.0, "against"), ("49", 21.96, "not run")])
+@pytest.mark.parametrize(
+    ("epoch", "mean", "said"), [("50", 21.96, "for"), ("50", 23.0, "against"), ("49", 21.96, "not run")]
+)
 def test_the_hypothesis_about_a_printed_number_is_tested_at_its_epoch(epoch, mean, said):
     values = mean + np.random.default_rng(0).normal(0, 1, 400)
     table = pd.DataFrame({"psnr_rgb": values - values.mean() + mean, "gray": False})

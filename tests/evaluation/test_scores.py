@@ -175,9 +175,19 @@ def test_validation_table_has_the_last_epoch_and_the_best(tmp_path):
         "polychromify_v6": {"psnr_ab": 20.66, "minutes": 42},
     }
     shown = report.validation_table(published, scores.histories(tmp_path), "psnr_ab")
-    assert shown.loc["polychromify_v5"].tolist() == ["19.54", "19.10", "3", "19.90", "2", "85", "3.0"]  # no column of the paper's best: none is printed
+    assert shown.loc["polychromify_v5"].tolist() == [
+        "19.54",
+        "19.10",
+        "3",
+        "19.90",
+        "2",
+        "85",
+        "3.0",
+    ]  # no column of the paper's best: none is printed
     assert shown.loc["polychromify_v6", "here, last epoch"] == "not run"
-    fig4 = report.validation_table({"polychromify_v5": {"psnr_ab": 19.6, "best": 20.76}}, scores.histories(tmp_path), "psnr_ab")
+    fig4 = report.validation_table(
+        {"polychromify_v5": {"psnr_ab": 19.6, "best": 20.76}}, scores.histories(tmp_path), "psnr_ab"
+    )
     assert fig4.loc["polychromify_v5"].tolist() == ["19.60", "19.10", "3", "20.76", "19.90", "2"]
 
 

@@ -72,8 +72,11 @@ def test_an_unscored_run_is_scored(run, dataset, keep, epoch):
     assert metrics["claims"][claim]["verdict"] == "one run"  # equal epochs
     assert table.loc["polychromify", ("", "epoch")] == epoch
     assert (run / "photos.jpg").stat().st_size > 1000
-    assert json.loads((run / "manifest.json").read_text())["finished"]
-    assert json.loads((run / "manifest.json").read_text())["scored"]["keep"] == keep
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["finished"]
+    assert manifest["scored"] == {"polychromify": {"keep": keep, "epoch": int(epoch), "epochs": 2}}
+    assert manifest["git_commit"] == "c6e806d"  # of the training
+    assert manifest["rescored"]["git_commit"] != "c6e806d"
 
 
 def test_what_was_scored_is_summed_up_again_without_weights(run, dataset):
