@@ -2,15 +2,15 @@
 
 Galvão, Santos and Sánchez-Mateos 2019, sections 5.2 and 6, and their released form: one picture at a time, "real" or
 "colorized"; answers under one second are dropped; accuracy and rates per model, participants, mean time. A second form shows the
-real and the colorized picture beside each other and asks which one is colorized.
+real and the colorized picture next to each other and asks which one is colorized.
 
 - A participant is a random number and nothing else: no name, no address; a day, no hour.
 - No participant sees a photograph in both forms: the database refuses it. The side-by-side form, which shows both at once, uses
   up its photographs for the other form as well.
 - Half of the pictures are real; of the other half each model has the same share. A real picture is shown in the place of one
   model, so that each has as many of both. Order and places are random; what has been shown least is shown first.
-- Positive means colorized: the true-positive rate is the share of colorized pictures that were recognized, the true-negative
-  rate that of real pictures.
+- Positive means real, as in the released form: the true-positive rate is the share of real pictures that were recognized, the
+  true-negative rate that of colorized pictures.
 
 Answers lie in one SQLite file, in a transaction each: safe with several people at once and after a crash. Nothing here imports
 Keras, so that a process that only asks costs little memory; only `prepare` does, when the pictures are not there yet.
@@ -438,8 +438,8 @@ def statistics(answers):
                     "dropped": len(given) - len(counted),
                     "seconds": sum(answer["seconds"] for answer in counted) / len(counted) if counted else math.nan,
                     "accuracy": _rate(counted),
-                    "true_positive": _rate([answer for answer in single if answer["colorized"]]),
-                    "true_negative": _rate([answer for answer in single if not answer["colorized"]]),
+                    "true_positive": _rate([answer for answer in single if not answer["colorized"]]),
+                    "true_negative": _rate([answer for answer in single if answer["colorized"]]),
                 }
             )
     return rows
@@ -455,8 +455,8 @@ HEADINGS = (
     "form",
     "model",
     "right answers",
-    "colorized recognized",
     "real recognized",
+    "colorized recognized",
     "mean time",
     "people",
     "dropped",

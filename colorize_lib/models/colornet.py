@@ -38,11 +38,14 @@ _TORCH_SUFFIXES = {
 }
 
 
-def _convolution(x, filters, kernel, name, strides=1):
-    """Bias-free convolution padded by kernel // 2, with torchvision's initialization (He et al. 2015, by fan-out)."""
+def _convolution(x, filters, kernel, name, strides=1, summed=1):
+    """Bias-free convolution padded by kernel // 2, with torchvision's initialization (He et al. 2015, by fan-out).
+
+    `summed`: of so many channels the kernel is the sum.
+    """
     if kernel > 1:
         x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
-    initializer = VarianceScaling(2.0, "fan_out", "untruncated_normal")
+    initializer = VarianceScaling(2.0 * summed, "fan_out", "untruncated_normal")
     return layers.Conv2D(filters, kernel, strides, use_bias=False, kernel_initializer=initializer, name=name)(x)
 
 
@@ -71,7 +74,8 @@ def _stage(x, number, width):
 
 def _midlevel(inputs, width):
     """The first six groups of ResNet-18: conv1, bn1, ReLU, pooling, stages 1 and 2; 128 features at an eighth of the size."""
-    x = _convolution(inputs, scaled(64, width), 7, "conv1", strides=2)
+    # The code adds up the first layer's three channels, which it then has one of.
+    x = _convolution(inputs, scaled(64, width), 7, "conv1", strides=2, summed=3)
     x = layers.ReLU(name="relu")(_batch_norm(x, "bn1"))
     x = layers.ZeroPadding2D(1, name="maxpool_pad")(x)  # 0 is neutral: after the ReLU nothing is below
     x = layers.MaxPooling2D(3, 2, name="maxpool")(x)
@@ -89,13 +93,21 @@ def resnet18_gray(size=224, width=1.0, classes=365):
     """ResNet-18 for gray images: (size, size, 1) → logits (classes,). 365 are the classes of Places365, as in the code."""
     inputs = keras.Input((size, size, 1), name="gray")
     x = layers.Flatten(name="flatten")(_global(_midlevel(inputs, width), width))
-    return keras.Model(inputs, layers.Dense(classes, dtype="float32", name="fc")(x), name="resnet18_gray")
+    logits = layers.Dense(classes, **_torch_initializers(x, 1), dtype="float32", name="fc")(x)
+    return keras.Model(inputs, logits, name="resnet18_gray")
+
+
+def _torch_initializers(x, kernel):
+    """PyTorch's default initialization, which the code relies on: kernel and bias uniform within 1 / √fan-in."""
+    bound = (kernel * kernel * x.shape[-1]) ** -0.5
+    return {
+        "kernel_initializer": VarianceScaling(1 / 3, "fan_in", "uniform"),
+        "bias_initializer": keras.initializers.RandomUniform(-bound, bound),
+    }
 
 
 def _head_convolution(x, filters, name, **options):
-    # PyTorch's default initialization of kernels, which the code relies on.
-    initializer = VarianceScaling(1 / 3, "fan_in", "uniform")
-    return layers.Conv2D(filters, 3, padding="same", kernel_initializer=initializer, name=name, **options)(x)
+    return layers.Conv2D(filters, 3, padding="same", **_torch_initializers(x, 3), name=name, **options)(x)
 
 
 def _features(name, size, width, fusion):
@@ -106,7 +118,8 @@ def _features(name, size, width, fusion):
     if fusion:
         everywhere = layers.UpSampling2D(size // 8, name="fusion_repeat")(_global(x, width))
         x = layers.Concatenate(name="fusion_concat")([x, everywhere])
-        x = _batch_norm(layers.Dense(scaled(128, width), name="fusion_dense")(x), "fusion_bn")
+        x = layers.Dense(scaled(128, width), **_torch_initializers(x, 1), name="fusion_dense")(x)
+        x = _batch_norm(x, "fusion_bn")
     x = _batch_norm(_head_convolution(x, scaled(128, width), "head_conv1"), "head_bn1")
     x = layers.ReLU(name="head_relu1")(x)
     x = layers.UpSampling2D(2, name="head_upsample1")(x)

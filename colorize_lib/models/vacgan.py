@@ -1,7 +1,8 @@
 """Networks of Galvão, Santos and Sánchez-Mateos, "Image Colorization", KTH Royal Institute of Technology, 2019.
 
 The colorizers take L, (size, size, 1), and give ab, (size, size, 2), through a tanh, (-1, 1), both as `CONVENTIONS["kth"]`
-scales them. The discriminator and the classifier take L and ab joined, (size, size, 3), and give logits. All kernels are 4×4
+scales them. The discriminator and the classifier take L and ab joined, (size, size, 3), and give logits, the report's
+discriminator probabilities. All kernels are 4×4
 with "same" padding, and all LeakyReLU have slope 0.2, unless said.
 
 Parameter counts at width 1 and size 32: kth_unet and kth_generator 16,659,586; patch_discriminator 2,764,737;
@@ -9,7 +10,8 @@ vac_classifier 1,748,682.
 
 The layer lists follow the authors' released code where it differs from the report (section 4): its batch normalization never
 saw a training flag, so that it never used batch statistics (`batch_norm="frozen"`; the report's reading is "train"), its
-discriminator has none, and its weights start from Glorot's uniform distribution, not from the normal one (section 5.1).
+discriminator has none, two strides of 1 and no sigmoid (`reading="code"`; the report's is "report"), and its weights start from
+Glorot's uniform distribution, not from the normal one (section 5.1).
 """
 
 import keras
@@ -19,12 +21,12 @@ from colorize_lib.errors import InputError
 from colorize_lib.models import register
 from colorize_lib.models.sizes import require_size, scaled
 
-# (filters, dropout): encoder steps after the first, full-resolution one, which has 64 filters; decoder steps.
-UNET_ENCODER = ((128, 0.0), (256, 0.0), (512, 0.0), (512, 0.0))
-GENERATOR_ENCODER = ((128, 0.0), (256, 0.0), (512, 0.5), (512, 0.5))
-DECODER = ((512, 0.5), (256, 0.5), (128, 0.0), (64, 0.0))
+# (filters, whether dropout follows): encoder steps after the first, full-resolution one, which has 64 filters; decoder steps.
+UNET_ENCODER = ((128, False), (256, False), (512, False), (512, False))
+GENERATOR_ENCODER = ((128, False), (256, False), (512, True), (512, True))
+DECODER = ((512, True), (256, True), (128, False), (64, False))
 # (filters, stride)
-DISCRIMINATOR = ((64, 2), (128, 2), (256, 2), (512, 1))
+DISCRIMINATOR = {"code": ((64, 2), (128, 2), (256, 2), (512, 1)), "report": ((64, 2), (128, 2), (256, 2), (512, 2))}
 CLASSIFIER = ((64, 2), (128, 2), (256, 2), (256, 1))
 
 
@@ -55,12 +57,12 @@ def _block(x, layer, batch_norm, activation, name):
     return activation(_normalized(layer(x), batch_norm, f"{name}_bn"))
 
 
-def _unet(encoder, *, size, width, batch_norm, initializer, name):
+def _unet(encoder, *, size, width, batch_norm, initializer, dropout, name):
     require_size(name, size, 16)
     _check(name, batch_norm, initializer)
     x = inputs = keras.Input((size, size, 1), name="lightness")
     skips = []
-    for i, (filters, dropout) in enumerate(((64, 0.0), *encoder), 1):
+    for i, (filters, drops) in enumerate(((64, False), *encoder), 1):
         convolution = layers.Conv2D(
             scaled(filters, width),
             4,
@@ -71,9 +73,9 @@ def _unet(encoder, *, size, width, batch_norm, initializer, name):
         )
         x = _block(x, convolution, batch_norm, layers.LeakyReLU(0.2, name=f"encoder{i}_relu"), f"encoder{i}")
         skips.append(x)  # before the dropout
-        if dropout:
+        if drops:
             x = layers.Dropout(dropout, name=f"encoder{i}_dropout")(x)
-    for i, ((filters, dropout), skip) in enumerate(zip(DECODER, reversed(skips[:-1]), strict=True), 1):
+    for i, ((filters, drops), skip) in enumerate(zip(DECODER, reversed(skips[:-1]), strict=True), 1):
         convolution = layers.Conv2DTranspose(
             scaled(filters, width),
             4,
@@ -83,7 +85,7 @@ def _unet(encoder, *, size, width, batch_norm, initializer, name):
             name=f"decoder{i}_conv",
         )
         x = _block(x, convolution, batch_norm, layers.ReLU(name=f"decoder{i}_relu"), f"decoder{i}")
-        if dropout:
+        if drops:
             x = layers.Dropout(dropout, name=f"decoder{i}_dropout")(x)
         x = layers.Concatenate(name=f"decoder{i}_skip")([skip, x])
     # tanh in float32: bfloat16 has 8 bits of mantissa, coarser than the 1/127.5 steps of ab.
@@ -92,30 +94,31 @@ def _unet(encoder, *, size, width, batch_norm, initializer, name):
 
 
 @register("kth_unet", convention="kth", paper="vacgan")
-def kth_unet(size=32, width=1.0, batch_norm="frozen", initializer="glorot_uniform"):
-    """The U-Net of section 4.1 (Fig. 1): dropout 0.5 after the first two steps of the decoder.
+def kth_unet(size=32, width=1.0, batch_norm="frozen", initializer="glorot_uniform", dropout=0.5):
+    """The U-Net of section 4.1 (Fig. 1): dropout after the first two steps of the decoder.
 
     Args:
         size: a multiple of 16.
         width: factor on the filters.
         batch_norm: "frozen" (the code), "train" (the report) or None.
         initializer: of the kernels, "glorot_uniform" (the code) or "glorot_normal" (the report).
+        dropout: rate of the dropout layers.
 
     Raises:
         InputError: an impossible size, or an unknown choice.
     """
-    return _unet(UNET_ENCODER, size=size, width=width, batch_norm=batch_norm, initializer=initializer, name="kth_unet")
+    options = dict(batch_norm=batch_norm, initializer=initializer, dropout=dropout)
+    return _unet(UNET_ENCODER, size=size, width=width, **options, name="kth_unet")
 
 
 @register("kth_generator", convention="kth", paper="vacgan")
-def kth_generator(size=32, width=1.0, batch_norm="frozen", initializer="glorot_uniform"):
-    """The generator of section 4.2: `kth_unet` with dropout 0.5 after the last two steps of the encoder as well.
+def kth_generator(size=32, width=1.0, batch_norm="frozen", initializer="glorot_uniform", dropout=0.5):
+    """The generator of section 4.2: `kth_unet` with dropout after the last two steps of the encoder as well.
 
     Dropout is the generator's only noise. Arguments and errors as `kth_unet`.
     """
-    return _unet(
-        GENERATOR_ENCODER, size=size, width=width, batch_norm=batch_norm, initializer=initializer, name="kth_generator"
-    )
+    options = dict(batch_norm=batch_norm, initializer=initializer, dropout=dropout)
+    return _unet(GENERATOR_ENCODER, size=size, width=width, **options, name="kth_generator")
 
 
 def _convolutions(x, steps, width, batch_norm, initializer):
@@ -133,23 +136,29 @@ def _convolutions(x, steps, width, batch_norm, initializer):
 
 
 @register("patch_discriminator", convention="kth", paper="vacgan")
-def patch_discriminator(size=32, width=1.0, batch_norm=None, initializer="glorot_uniform"):
-    """The discriminator of section 4.2: L and ab, (size, size, 3) → a logit for each patch, (size / 8, size / 8, 1), float32.
+def patch_discriminator(size=32, width=1.0, reading="code", initializer="glorot_uniform"):
+    """The discriminator of section 4.2: L and ab, (size, size, 3) → a number for each patch, float32.
 
     Args:
-        size: a multiple of 8.
+        size: a multiple of 8; of the report's reading, of 32.
         width, initializer: as `kth_unet`.
-        batch_norm: None (the code), "train" (the report) or "frozen".
+        reading: "code": two of the strides are 1, there is no batch normalization, and the patches' numbers are logits, (size / 8,
+            size / 8, 1). "report": every stride is 2, batch normalization uses batch statistics, and the numbers are probabilities,
+            through a sigmoid, (size / 32, size / 32, 1). The report prints no filters: they are the code's.
 
     Raises:
         InputError: an impossible size, or an unknown choice.
     """
-    require_size("patch_discriminator", size, 8)
-    _check("patch_discriminator", batch_norm, initializer)
+    if reading not in DISCRIMINATOR:
+        raise InputError(f'patch_discriminator takes reading "code" or "report", not {reading!r}.')
+    of_report = reading == "report"
+    require_size("patch_discriminator", size, 32 if of_report else 8)
+    _check("patch_discriminator", None, initializer)
     inputs = keras.Input((size, size, 3), name="lightness_ab")
-    x = _convolutions(inputs, DISCRIMINATOR, width, batch_norm, initializer)
-    logits = layers.Conv2D(1, 4, padding="same", kernel_initializer=initializer, dtype="float32", name="logits")(x)
-    return keras.Model(inputs, logits, name="patch_discriminator")
+    x = _convolutions(inputs, DISCRIMINATOR[reading], width, "train" if of_report else None, initializer)
+    last = dict(strides=2, activation="sigmoid", name="probabilities") if of_report else dict(name="logits")
+    x = layers.Conv2D(1, 4, padding="same", kernel_initializer=initializer, dtype="float32", **last)(x)
+    return keras.Model(inputs, x, name="patch_discriminator")
 
 
 @register("vac_classifier", convention="kth", paper="vacgan")

@@ -82,6 +82,16 @@ KNOWN = {
     "batch_norm": Known(
         str, "frozen: never batch statistics, as the code; train: as the report", choices=("frozen", "train")
     ),
+    "discriminator": Known(
+        str,
+        "code: two strides of 1, logits; report: strides of 2, batch normalization, a sigmoid",
+        choices=("code", "report"),
+    ),
+    "generator_dropout": Known(float, "rate of the generator's dropout, its only noise", 0.0, 0.99),
+    "generator_updates": Known(int, "how often the generator is trained on each batch", 1, 100),
+    "shared_masks": Known(
+        bool, "whether classifier, discriminator and the generator's first update share dropout masks; the code: False"
+    ),
     "initializer": Known(str, "of the kernels", choices=("glorot_uniform", "glorot_normal")),
     "distance": Known(str, "of generated to true colours: L1 or L2", choices=("l1", "l2")),
     "distance_weight": Known(float, "of the distance to the true colours in the generator's loss", 0.0, 1e6),

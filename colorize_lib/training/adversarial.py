@@ -8,8 +8,9 @@ over images, and over patches or pixels and channels. One batch goes through the
     D      mean BCE(D(x, y), 1 - smoothing) + mean BCE(D(x, G(x)), 0)       equation 6
     G, G   mean BCE(D(x, G(x)), 1) + λ mean |G(x) - y| + γ (CE + CE)        equations 5 and 7
 
-Dropout masks in G are its noise. C, D and G's first update see the same colorized images, G's second update new ones: the code
-draws new masks for each phase, which costs another pass of G a phase, and no phase's expected gradient is another by that.
+Dropout masks in G are its noise. The code draws new ones for each phase. With `shared_masks`, C, D and G's first update see the
+same colorized images, which saves a pass of G for each of the first two phases. It is another training: each phase sees images
+of the same distribution, but C and D have then just learned from the very images that G's first update shows them.
 The generator's adversarial term is the non-saturating one (equation 3, right). The report's γ CE does not say of which images:
 the code takes the real and the colorized ones, of which only the latter have a gradient.
 
@@ -79,13 +80,16 @@ class AdversarialColorizer(Colorizer):
 
     Args:
         generator: network from L to ab, such as "kth_generator".
-        discriminator: network from L and ab to logits, such as "patch_discriminator".
+        discriminator: network from L and ab to logits, or to probabilities if its last layer is a sigmoid, such as
+            "patch_discriminator".
         classifier: network from L and ab to logits of the classes, such as "vac_classifier", or None.
         convention: key of `color.CONVENTIONS`, or a convention.
         reconstruction_weight: λ.
         classifier_weight: γ.
         label_smoothing: one-sided: true images have the label 1 - label_smoothing in the discriminator's loss. 0 in the code.
         generator_updates: how often the generator is trained on each batch.
+        shared_masks: whether classifier, discriminator and the generator's first update see the same colorized images; False: each
+            draws its own dropout masks, as the code does.
         accelerate: see `Colorizer`.
     """
 
@@ -100,6 +104,7 @@ class AdversarialColorizer(Colorizer):
         classifier_weight=0.01,
         label_smoothing=0.0,
         generator_updates=2,
+        shared_masks=True,
         accelerate=True,
     ):
         if keras.backend.backend() not in ("tensorflow", "jax"):
@@ -113,6 +118,9 @@ class AdversarialColorizer(Colorizer):
         self._classify = None if classifier is None else self._faster(classifier)
         self.reconstruction_weight, self.classifier_weight = reconstruction_weight, classifier_weight
         self.label_smoothing, self.generator_updates = label_smoothing, generator_updates
+        self.shared_masks = shared_masks
+        is_probability = getattr(discriminator.layers[-1], "activation", None) is keras.activations.sigmoid
+        self._judged = _entropy_of_probabilities if is_probability else _entropy_of_logits
         names = ["discriminator_loss", "generator_loss", "generator_adversarial_loss"]
         if classifier is not None:
             names.append("classifier_loss")
@@ -124,6 +132,7 @@ class AdversarialColorizer(Colorizer):
             "classifier_weight": self.classifier_weight,
             "label_smoothing": self.label_smoothing,
             "generator_updates": self.generator_updates,
+            "shared_masks": self.shared_masks,
         }
 
     @property
@@ -193,14 +202,18 @@ class AdversarialColorizer(Colorizer):
             return ops.concatenate([lightness, self._run(lightness, training=True)], axis=-1), None
 
         weights, optimizer = self.network.trainable_variables, self._phases["generator"][1]
-        fake, _, to_weights = self._pullback(colorize, weights)
+        shared = self._pullback(colorize, weights) if self.shared_masks else None
         losses = {}
         if self.classifier is not None:
-            losses |= self._minimize("classifier", lambda: self._classifier_losses(real, fake, labels, training=True))
-        losses |= self._minimize("discriminator", lambda: self._discriminator_losses(real, fake, training=True))
-        for update in range(self.generator_updates):
-            if update:
-                fake, _, to_weights = self._pullback(colorize, weights)
+            seen_by_classifier, *_ = shared or colorize()
+            losses |= self._minimize(
+                "classifier", lambda: self._classifier_losses(real, seen_by_classifier, labels, training=True)
+            )
+        seen, *_ = shared or colorize()
+        losses |= self._minimize("discriminator", lambda: self._discriminator_losses(real, seen, training=True))
+        for _ in range(self.generator_updates):
+            fake, _, to_weights = shared or self._pullback(colorize, weights)
+            shared = None  # the second update has new masks in any case
             found, (of_fake,) = self._gradients(
                 "generator", lambda fake: self._generator_losses(real, fake, labels, training=True), [], fake
             )
@@ -238,12 +251,12 @@ class AdversarialColorizer(Colorizer):
         return {"classifier_loss": sum(ops.mean(entropy) for entropy in entropies)}
 
     def _discriminator_losses(self, real, fake, training):
-        on_real = _binary_crossentropy(self._discriminate(real, training), 1 - self.label_smoothing)
-        on_fake = _binary_crossentropy(self._discriminate(fake, training), 0)
+        on_real = self._judged(self._discriminate(real, training), 1 - self.label_smoothing)
+        on_fake = self._judged(self._discriminate(fake, training), 0)
         return {"discriminator_loss": on_real + on_fake}
 
     def _generator_losses(self, real, fake, labels, training):
-        adversarial = _binary_crossentropy(self._discriminate(fake, training), 1)
+        adversarial = self._judged(self._discriminate(fake, training), 1)
         # Keras divides a compiled loss by the number of replicas, which `_minimize` does for all.
         distance = _replicas() * self.compute_loss(y_pred={"target": real[..., 1:], "prediction": fake[..., 1:]})
         total = adversarial + self.reconstruction_weight * distance
@@ -301,9 +314,14 @@ class AdversarialColorizer(Colorizer):
         return output, more, back
 
 
-def _binary_crossentropy(logits, label):
+def _entropy_of_logits(logits, label):
     """Mean of -label log σ(logits) - (1 - label) log(1 - σ(logits))."""
     return ops.mean(ops.softplus(logits) - label * logits)
+
+
+def _entropy_of_probabilities(probabilities, label):
+    """Mean of -label log p - (1 - label) log(1 - p)."""
+    return ops.mean(ops.binary_crossentropy(label * ops.ones_like(probabilities), probabilities))
 
 
 def _replicas():

@@ -190,7 +190,7 @@ def test_statistics_of_answers_written_by_hand():
     assert set(rows) == {("single", "all"), ("single", "first"), ("single", "second"), ("compare", "first")}
     total = rows["single", "all"]
     assert (total["participants"], total["answers"], total["dropped"], total["seconds"]) == (2, 5, 1, 3.0)
-    assert [total[name][3:] for name in ("accuracy", "true_positive", "true_negative")] == [(3, 5), (2, 3), (1, 2)]
+    assert [total[name][3:] for name in ("accuracy", "true_positive", "true_negative")] == [(3, 5), (1, 2), (2, 3)]
     assert rows["single", "second"]["accuracy"][3:] == (1, 2)
     assert rows["compare", "first"]["true_positive"][4] == 0
     lines = turing.table(turing.statistics(answers))

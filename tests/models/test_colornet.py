@@ -69,6 +69,21 @@ def gray():
     return np.random.default_rng(1).random((2, 64, 64, 1), dtype="float32")
 
 
+def test_initial_values_are_those_of_pytorch_and_of_the_code_s_first_layer():
+    """Uniform within 1 / √fan-in, biases too; the first kernel is the sum of three of torchvision's."""
+    keras.utils.set_random_seed(0)
+    model = models.build("colornet", size=32, fusion=True)
+    for name, inputs in (("head_conv1", 9 * 128), ("head_conv4", 9 * 64), ("fusion_dense", 128 + 512)):
+        for values in model.get_layer(name).get_weights():
+            assert np.abs(values).max() == pytest.approx(inputs**-0.5, rel=0.1)
+            assert values.std() == pytest.approx((3 * inputs) ** -0.5, rel=0.2)
+    first, second = (model.get_layer(name).get_weights()[0] for name in ("conv1", "layer1_block1_conv1"))
+    assert first.std() == pytest.approx(np.sqrt(3 * 2 / (49 * 64)), rel=0.05)
+    assert second.std() == pytest.approx(np.sqrt(2 / (9 * 64)), rel=0.05)
+    bias = models.build("resnet18_gray", size=32).get_layer("fc").get_weights()[1]
+    assert np.abs(bias).max() == pytest.approx(512**-0.5, rel=0.1)
+
+
 def outputs(model, gray):
     return ops.convert_to_numpy(model(gray, training=False))
 

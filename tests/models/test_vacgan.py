@@ -63,19 +63,46 @@ def test_same_output_as_the_layers_written_out():
     assert np.allclose(model(lightness), plain(lightness), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["kth_unet", "patch_discriminator"])
-def test_frozen_batch_norm_knows_no_batch(name):
-    def spread(batch_norm):
+def test_the_report_s_discriminator():
+    report = models.build("patch_discriminator", reading="report", width=0.05)
+    assert report.output_shape == (None, 1, 1, 1)
+    strides = [layer.strides[0] for layer in report.layers if isinstance(layer, layers.Conv2D)]
+    assert strides == [2] * 5
+    assert sum(isinstance(layer, layers.BatchNormalization) for layer in report.layers) == 4
+    pairs = np.random.default_rng(0).normal(0, 9, (16, 32, 32, 3)).astype("float32")
+    probabilities = np.asarray(report(pairs))
+    assert 0 <= probabilities.min() < probabilities.max() <= 1
+    code = models.build("patch_discriminator", width=0.05)
+    assert [layer.strides[0] for layer in code.layers if isinstance(layer, layers.Conv2D)] == [2, 2, 2, 1, 1]
+    assert not any(isinstance(layer, layers.BatchNormalization) for layer in code.layers)
+
+
+def test_the_rate_of_the_dropout_is_a_parameter():
+    rates = [
+        layer.rate for layer in models.build("kth_generator", dropout=0.2, **SMALL).layers if "dropout" in layer.name
+    ]
+    assert rates == [0.2] * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "frozen", "train"),
+    [
+        ("kth_unet", dict(batch_norm="frozen"), dict(batch_norm="train")),
+        ("patch_discriminator", dict(reading="code", size=32), dict(reading="report", size=32)),
+    ],
+)
+def test_frozen_batch_norm_knows_no_batch(name, frozen, train):
+    def spread(options):
         """How far an image's output in training depends on the others in the batch."""
-        model = models.build(name, batch_norm=batch_norm, **SMALL)
+        model = models.build(name, **SMALL | options)
         for layer in model.layers:
             if isinstance(layer, layers.Dropout):
                 layer.rate = 0.0
         images = np.random.default_rng(0).uniform(-1, 1, (8, *model.input_shape[1:])).astype("float32")
         return np.abs(np.asarray(model(images, training=True))[:4] - model(images[:4], training=True)).max()
 
-    assert spread("frozen") < 1e-6
-    assert spread("train") > 1e-3
+    assert spread(frozen) < 1e-6
+    assert spread(train) > 1e-3
 
 
 def test_the_code_s_frozen_scale_and_offset_are_trained():
@@ -107,6 +134,10 @@ def test_mixed_precision_keeps_weights_and_outputs_in_float32():
 def test_impossible_choices_are_one_clear_sentence():
     with pytest.raises(InputError, match="kth_unet takes a size that is a multiple of 16, not 30"):
         models.build("kth_unet", size=30)
+    with pytest.raises(InputError, match='takes reading "code" or "report", not \'paper\''):
+        models.build("patch_discriminator", reading="paper")
+    with pytest.raises(InputError, match="patch_discriminator takes a size that is a multiple of 32, not 16"):
+        models.build("patch_discriminator", reading="report", size=16)
     with pytest.raises(InputError, match='takes batch_norm "frozen", "train" or None, not \'on\''):
         models.build("kth_generator", batch_norm="on")
     with pytest.raises(InputError, match='takes initializer "glorot_uniform" or "glorot_normal", not \'he\''):

@@ -109,7 +109,7 @@ class PlainNetwork:
         return float(loss), more
 
 
-def plain_losses(model, images, labels, steps, distance, smoothing):
+def plain_losses(model, images, labels, steps, distance, smoothing, shared_masks):
     """The losses of `steps` batches, all of them `images`, from the model's present variables on."""
     lightness, ab = CONVENTIONS["kth"].encode(images)
     real = ops.concatenate([lightness, ab], -1)
@@ -133,12 +133,20 @@ def plain_losses(model, images, labels, steps, distance, smoothing):
             total += 0.01 * (entropy(c.weights, real) + entropy(c.weights, fake))
         return total, (adversarial, difference, state)
 
+    def colorized():
+        """Images for C and D; shared masks are those that the first update of `g` draws again."""
+        prediction, state = g(g.weights, lightness)
+        if not shared_masks:
+            g.state = state
+        return ops.concatenate([lightness, prediction], -1)
+
     history = []
     for _ in range(steps):
         row = {}
-        fake = ops.concatenate([lightness, g(g.weights, lightness)[0]], -1)  # masks as in the first update of `g`
         if c:
+            fake = colorized()
             row["classifier_loss"], _ = c.minimize(lambda w, fake=fake: (entropy(w, real) + entropy(w, fake), None))
+        fake = colorized()
         row["discriminator_loss"], _ = d.minimize(
             lambda w, fake=fake: (judged(w, real, 1 - smoothing) + judged(w, fake, 0.0), None)
         )
@@ -154,14 +162,15 @@ def plain_losses(model, images, labels, steps, distance, smoothing):
     [
         (dict(classifier=False), "mae", ops.abs),
         (dict(classifier=True, label_smoothing=0.1), "mse", ops.square),
+        (dict(classifier=False, shared_masks=False), "mae", ops.abs),
+        (dict(classifier=True, shared_masks=False), "mae", ops.abs),
     ],
-    ids=["gan", "vac+gan"],
+    ids=["gan", "vac+gan", "gan with masks of its own", "vac+gan with masks of its own"],
 )
 def test_every_phase_as_written_out(options, loss, distance):
     model, train = build(**options), batches(8, 8, labels=options["classifier"])
-    plain = plain_losses(
-        model, train.split.images, train.split.labels, 5, distance, options.get("label_smoothing", 0.0)
-    )
+    chosen = options.get("label_smoothing", 0.0), options.get("shared_masks", True)
+    plain = plain_losses(model, train.split.images, train.split.labels, 5, distance, *chosen)
     model.compile(**adam_optimizers(**SCHEDULE), loss=loss)
     history = model.fit(train, epochs=5, verbose=0).history
     assert set(history) == set(plain[0])
@@ -170,6 +179,29 @@ def test_every_phase_as_written_out(options, loss, distance):
         assert values == pytest.approx(expected, rel=1e-4, abs=1e-4), name
         assert np.ptp(expected) > 1e-3, f"{name} hardly moves, so that the comparison shows little"
     assert model.python_steps <= 2, "a step runs in Python instead of being compiled once"
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_shared_masks_save_passes_of_the_generator(shared):
+    """One pass for each update of the generator, and one more for classifier and discriminator each, as the code has it."""
+    model, passes = build(shared_masks=shared), []
+    run = model._run
+    model._run = lambda *arguments, **options: passes.append(1) or run(*arguments, **options)
+    model.compile(**adam_optimizers(), run_eagerly=True)
+    model.fit(batches(4, 4), verbose=0)
+    assert len(passes) == (2 if shared else 4)
+
+
+def test_a_discriminator_that_ends_in_a_sigmoid_has_the_losses_of_its_logits():
+    losses = []
+    for activation in (None, "sigmoid"):
+        generator, discriminator, _ = networks()
+        discriminator.layers[-1].activation = keras.activations.get(activation)
+        model = AdversarialColorizer(generator, discriminator, label_smoothing=0.1, accelerate=False)
+        model.compile(**adam_optimizers(**SCHEDULE), run_eagerly=True)
+        losses.append(model.fit(batches(4, 4, labels=False), epochs=3, verbose=0).history)
+    for name, values in losses[0].items():
+        assert losses[1][name] == pytest.approx(values, rel=1e-4), name
 
 
 def test_each_phase_moves_its_own_network_only():
