@@ -69,6 +69,7 @@ def _colorize(arguments):
 
     settings = photographs.Settings(
         saturation=arguments.saturation,
+        vivid=arguments.vivid,
         side_by_side=arguments.side_by_side,
         hints=guided.read_hints(arguments.hints) if arguments.hints else (),
         first_page=arguments.first_page,
@@ -217,6 +218,11 @@ def _add_colorize(command):
     )
     command.add_argument(
         "--saturation", type=number(float, 0, 4), default=1.0, help="factor on the predicted colour (default: 1)"
+    )
+    command.add_argument(
+        "--vivid",
+        type=number(float, 0, 1),
+        help="from 0, careful, to 1, vivid, for networks that have this range (default: the network's own)",
     )
     command.add_argument("--side-by-side", action="store_true", help="write gray and colorized next to each other")
     command.add_argument(

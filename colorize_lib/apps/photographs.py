@@ -21,6 +21,7 @@ from colorize_lib import files, images
 from colorize_lib.apps import trained
 from colorize_lib.apps.guided import GuidedColorizer
 from colorize_lib.errors import InputError, is_out_of_memory, reason
+from colorize_lib.training.distribution import VividColorizer
 
 LIST = ".colorized.jsonl"
 FILMS = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv")
@@ -35,6 +36,7 @@ class Settings:
 
     Args:
         saturation: factor on the predicted ab, 0 to 4.
+        vivid: 0 careful to 1 vivid, for a network that has this range (`distribution.VividColorizer`); None: its default.
         side_by_side: write the gray photograph and the result next to each other.
         hints: of `colorize_lib.apps.guided.hint`, for a network that takes them.
         first_page: colorize only the first page or frame of a file that holds several.
@@ -46,6 +48,7 @@ class Settings:
     """
 
     saturation: float = 1.0
+    vivid: float | None = None
     side_by_side: bool = False
     hints: tuple = ()
     first_page: bool = False
@@ -202,6 +205,10 @@ def colorize_files(
     if not photographs:
         return report
     colorizer = trained.load(model, weights, **({"size": size} if size else {}))
+    if settings.vivid is not None:
+        if not isinstance(colorizer, VividColorizer):
+            raise InputError(f"{model} has no range from careful to vivid: leave out --vivid, or choose -m natural.")
+        colorizer = colorizer.at(settings.vivid)
     if settings.hints and (len(photographs) > 1 or not isinstance(colorizer, GuidedColorizer)):
         raise InputError("Hints are for one photograph and for a network that takes them: choose -m siggraph17.")
     stems, taken = Counter(place.with_suffix("") for _, place in photographs), set()

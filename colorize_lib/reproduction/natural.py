@@ -55,7 +55,7 @@ PROFILES = {
     "paper": {
         "dataset": "tiny-imagenet",
         "scenes": "scenes/seg_train",
-        "stages": "64x6,96x3",
+        "stages": "64x6,96x1",
         "epoch_images": 20_480,
         "validation_images": 512,
         "batch_size": 64,
@@ -83,12 +83,12 @@ def resolve(assignments):
 
 
 def stages(text):
-    """ "64x6,96x3" → [(64, 6), (96, 3)]: sizes in pixels and their epochs. Raises InputError."""
+    """ "64x6,96x1" → [(64, 6), (96, 1)]: sizes in pixels and their epochs. Raises InputError."""
     found = [re.fullmatch(r"(\d+)x(\d+)", part.strip()) for part in text.split(",")]
     pairs = [(int(match[1]), int(match[2])) for match in found if match]
     if len(pairs) < len(found) or any(size < STEP or size % STEP or not epochs for size, epochs in pairs):
         raise InputError(
-            f"STAGES is {text!r}: it must be sizes and their epochs, such as 64x6,96x3, each size a multiple of {STEP}."
+            f"STAGES is {text!r}: it must be sizes and their epochs, such as 64x6,96x1, each size a multiple of {STEP}."
         )
     if len({size for size, _ in pairs}) < len(pairs):
         raise InputError(f"STAGES is {text!r}: each size may stand there once.")

@@ -112,7 +112,7 @@ KNOWN = {
     "epoch_share": Known(float, "share of each system's own epochs, at least 2 of them", 1e-4, 10.0),
     "resnet50_images": Known(int, "training images of the networks with ResNet50", 1),
     "scenes": Known(str, "name or path of a folder of natural scenes, to be mixed with the dataset in equal parts"),
-    "stages": Known(str, "sizes in pixels and the epochs at each, such as 64x6,96x3"),
+    "stages": Known(str, "sizes in pixels and the epochs at each, such as 64x6,96x1"),
     "epoch_images": Known(int, "training images of an epoch", 1),
     "validation_images": Known(int, "images of each dataset that choose the epoch", 1),
     "lam": Known(
