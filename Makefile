@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV ?= .venv
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 PY := $(VENV)/bin/python
@@ -26,6 +26,7 @@ help:  ## print this list
 setup: $(VENV)/.ready  ## make .venv and install requirements.txt (GPU=1: CUDA libraries; BACKEND=jax: no TensorFlow; OFFLINE=wheelhouse)
 
 $(VENV)/.ready: $(REQUIREMENTS) pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("$(PYTHON) is Python %d.%d, and 3.11 to 3.13 work: name one of them, for example make setup PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) -r $(REQUIREMENTS)
 	$(if $(GPU),$(INSTALL) $(CUDA_PIN))

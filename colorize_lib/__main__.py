@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from colorize_lib import papers
+from colorize_lib import files, papers
 from colorize_lib.errors import InputError, is_out_of_memory, number, printable
 
 # Formats of results, as in `colorize_lib.images.WRITABLE`, which is not imported for a list of commands.
@@ -13,7 +13,7 @@ _WRITABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM", "AVIF", "JPEG2000", "H
 
 
 def _models(arguments):
-    from colorize_lib import files, models
+    from colorize_lib import models
     from colorize_lib.apps import trained
 
     print(f"{'name':<24}{'parameters':>12}  {'paper':<14}weights")
@@ -36,6 +36,7 @@ def _models(arguments):
 def _reproduce(arguments):
     if arguments.paper == "natural":
         return _train_natural(arguments)
+    files.require_checkout("Reproducing a paper")
     from colorize_lib.reproduction import series
 
     return series.run(arguments.paper, arguments.parameters)
@@ -55,6 +56,7 @@ def _train_natural(arguments):
 
 
 def _bundle(arguments):
+    files.require_checkout("A bundle")
     from colorize_lib.reproduction import bundle
 
     part = bundle.size(arguments.part) if arguments.part else None
@@ -151,6 +153,7 @@ def _turing_test(arguments):
 
 
 def _results(arguments):
+    files.require_checkout("Writing the results' documents")
     from colorize_lib.reproduction import gallery, results
 
     for folder in arguments.run:
@@ -159,6 +162,7 @@ def _results(arguments):
 
 
 def _rescore(arguments):
+    files.require_checkout("Rescoring")
     from colorize_lib.apps import public_weights, trained
     from colorize_lib.reproduction import rescore
     from colorize_lib.training.colorizer import Colorizer

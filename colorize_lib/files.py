@@ -51,6 +51,14 @@ def project_root():
     return here
 
 
+def require_checkout(what):
+    """Raise `InputError` unless `project_root` is a checkout: `what` needs the notebooks, which no package holds."""
+    if not (project_root() / "notebooks").is_dir():
+        raise InputError(
+            f"{what} needs the project's notebooks: run it in a clone of the repository, not from a package."
+        )
+
+
 def run_root():
     """Folder of all runs: the environment's `COLORIZE_RUNS`, else `runs/` in `project_root`."""
     chosen = os.environ.get("COLORIZE_RUNS")
