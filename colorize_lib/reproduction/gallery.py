@@ -4,8 +4,6 @@ Both come from one Markdown text. The page needs no server, no script, and no ot
 files, which follow the reader's choice of a light or dark screen, as the page does.
 """
 
-import base64
-import io
 import math
 import re
 from html import escape
@@ -13,43 +11,8 @@ from html import escape
 from colorize_lib import files, papers
 from colorize_lib.errors import InputError
 from colorize_lib.evaluation import scores
-from colorize_lib.reproduction import results
+from colorize_lib.reproduction import results, standalone
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1c1c1c; --paper: #fdfdfb; --soft: #6a6a6a; --line: #d5d5cf; --link: #1c6fa8;
-  --shade: rgb(0 0 0 / 0.22); }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e6e2; --paper: #16181a; --soft: #a0a09a; --line: #3a3d40; --link: #6fb7ea; --shade: rgb(255 255 255 / 0.25); }
-}
-body { margin: 0 auto; max-width: 72rem; padding: 1.5rem; background: var(--paper); color: var(--ink);
-  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
-h1 { font-size: 1.6rem; line-height: 1.25; }
-h2 { font-size: 1.3rem; line-height: 1.3; margin: 3rem 0 0.5rem; border-top: 1px solid var(--line); padding-top: 1.5rem; }
-h3 { font-size: 1.05rem; margin: 1.5rem 0 0.25rem; }
-a { color: var(--link); }
-/* A wide table scrolls: a shadow at its edge says that there is more. */
-.wide { overflow-x: auto; background:
-    linear-gradient(to right, var(--paper) 30%, transparent) left / 2.5rem 100% no-repeat local,
-    linear-gradient(to left, var(--paper) 30%, transparent) right / 2.5rem 100% no-repeat local,
-    linear-gradient(to right, var(--shade), transparent) left / 0.9rem 100% no-repeat scroll,
-    linear-gradient(to left, var(--shade), transparent) right / 0.9rem 100% no-repeat scroll, var(--paper); }
-table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; margin: 0.5rem 0; }
-th, td { border-bottom: 1px solid var(--line); padding: 0.3rem 0.7rem; vertical-align: top; min-width: 3.5rem; }
-th { vertical-align: bottom; text-align: left; }
-td:not(.words td) { white-space: nowrap; }
-img { max-width: 100%; height: auto; }
-td img { max-width: none; }
-@media (max-width: 44rem) {
-  .words thead { display: none; }
-  .words :is(table, tbody, tr) { display: block; }
-  .words tr { border-bottom: 1px solid var(--line); padding: 0.5rem 0; }
-  .words td { display: block; border: 0; padding: 0.1rem 0; }
-  .papers td:nth-child(3)::before { content: "paper: "; }
-  .papers td:nth-child(4)::before { content: "here: "; }
-}
-code, pre { font-size: 0.9em; }
-pre { overflow-x: auto; }
-"""
 CURVE_STYLE = """
 text { fill: #1c1c1c; font: 12px system-ui, sans-serif; } .soft { fill: #6a6a6a; } path { stroke: #c8c8c2; fill: none; }
 polyline { fill: none; stroke-width: 1.8; } .val { stroke-dasharray: 5 3; } .thin { stroke-width: 1; opacity: 0.7; }
@@ -272,40 +235,10 @@ def readme():
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
 
-def html(text, title):
-    """A Markdown text as a page that stands alone."""
-    import mistune
-
-    class Renderer(mistune.HTMLRenderer):
-        def heading(self, text, level, **attributes):
-            anchor = re.sub(r"[^\w-]+", "-", re.sub("<[^>]+>", "", text).lower()).strip("-")
-            return f'<h{level} id="{anchor}">{text}</h{level}>\n'
-
-        def image(self, text, url, title=None):
-            return f'<img loading="lazy" src="{url}" alt="{escape(text)}">'
-
-    body = mistune.create_markdown(renderer=Renderer(escape=False), plugins=["table"])(text)
-    kinds = {"paper": "words papers", "claim": "words"}  # by the first heading: on a telephone they become lists
-
-    def scrollable(found):
-        return f'<div class="wide {kinds.get(found[1], "")}" tabindex="0">{found[0]}</div>'
-
-    body = re.sub(r"<table>\n<thead>\n<tr>\n  <th>(.*?)</th>.*?</table>", scrollable, body, flags=re.S)
-    return _page(body, title)
-
-
-def _page(body, title, style=STYLE):
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title><style>{style}</style></head><body>\n{body}\n</body></html>\n"
-    )
-
-
 def page():
     """`results/index.html` as text."""
     text = readme().replace("# Results\n", "# Learned image colorization in Keras: the papers' numbers and ours\n", 1)
-    return html(text, "Learned image colorization, reproduced")
+    return standalone.from_markdown(text, "Learned image colorization, reproduced")
 
 
 def write():
@@ -315,51 +248,3 @@ def write():
     files.write_text(root / "README.md", readme())
     files.write_text(root / "index.html", page())
     write_papers_table(results.ROOT / "README.md")
-
-
-# Pictures and notebooks of a run, small enough to commit.
-
-
-def write_picture(source, target, largest):
-    """Write a picture as JPEG of at most `largest` bytes: a JPEG that is small enough is copied."""
-    from PIL import Image
-
-    image = Image.open(source)
-    small = image.format == "JPEG" and source.stat().st_size <= largest
-    target.write_bytes(source.read_bytes() if small else _jpeg(image, largest))
-
-
-def _jpeg(image, largest):
-    image = image.convert("RGB")
-    for quality in (90, 80, 65, 50):
-        data = io.BytesIO()
-        image.save(data, "JPEG", quality=quality, optimize=True)
-        if data.tell() <= largest or max(image.size) <= 100:
-            return data.getvalue()
-    return _jpeg(image.resize((image.width // 2, image.height // 2)), largest)
-
-
-def write_notebook(source, target, largest):
-    """Write an executed notebook as a page that asks no other host, with its pictures as JPEG, of at most `largest` bytes.
-
-    Returns:
-        Whether it was small enough; a notebook that is not stays where it is.
-    """
-    import nbformat
-    from nbconvert import HTMLExporter
-    from PIL import Image
-    from pygments.formatters import HtmlFormatter
-
-    notebook = nbformat.read(source, as_version=4)
-    for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
-        data = output.get("data", {})
-        if "image/png" in data:
-            picture = Image.open(io.BytesIO(base64.b64decode(data.pop("image/png"))))
-            data["image/jpeg"] = base64.b64encode(_jpeg(picture, largest // 8)).decode()
-    body, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
-    text = _page(body, source.parent.name, STYLE + HtmlFormatter().get_style_defs(".highlight"))
-    if len(text.encode()) > largest:
-        print(f"{source} is larger than {largest / 1e6:.1f} MB as a page: results/ does not get it.")
-        return False
-    files.write_text(target, text)
-    return True

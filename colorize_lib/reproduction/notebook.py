@@ -14,7 +14,7 @@ from pathlib import Path
 
 from colorize_lib import files, papers
 from colorize_lib.errors import InputError, is_out_of_memory, reason
-from colorize_lib.reproduction import closing
+from colorize_lib.reproduction import closing, standalone
 from colorize_lib.reproduction import parameters as parameters_module
 
 LIBRARY = Path(__file__).parents[2]
@@ -82,7 +82,7 @@ def reproduce(name, assignments=()):
             raise
         _keep(output, folder / "notebook.ipynb")
         failed.unlink(missing_ok=True)
-    _write_html(folder / "notebook.ipynb")
+    standalone.write_notebook(folder / "notebook.ipynb", folder / "notebook.html")
     _show(folder, time.monotonic() - begun)
     print(f"The command that repeats it, elsewhere, or here with RUN=another:\n  {resolved.command(name)}")
     print(closing.sentence(folder, resolved.profile))
@@ -202,14 +202,6 @@ def _tail(path, ended):
                     print()
                 return
             ended.wait(0.5)
-
-
-def _write_html(path):
-    import nbformat
-    from nbconvert import HTMLExporter
-
-    html, _ = HTMLExporter().from_notebook_node(nbformat.read(path, as_version=4))
-    files.write_text(path.with_suffix(".html"), html)
 
 
 def _show(folder, seconds):

@@ -20,6 +20,7 @@ from pathlib import Path
 from colorize_lib import papers
 from colorize_lib.errors import InputError, reason
 from colorize_lib.evaluation import scores, statistics
+from colorize_lib.reproduction import standalone
 from colorize_lib.reproduction.closing import is_constant
 
 ROOT = Path(__file__).parents[2]
@@ -203,23 +204,19 @@ def collect(folder, target=None):
 
 
 def _copy(folder, place, paper):
-    """The small files of a run, or of one recorded before, to `place`; pictures become JPEG, and large ones stay behind."""
-    from colorize_lib.reproduction import gallery
-
+    """The small files of a run, or of one recorded before, to `place`; pictures become JPEG."""
     names = ("manifest.json", "metrics.json", "paper_vs_here.csv", "notebook.html", "*/history.csv", "*/scores.csv.gz")
     for path in (path for name in names for path in sorted(folder.glob(name))):
-        if not path.is_relative_to(folder / "more") and path.name != "notebook.html":
+        if path.stat().st_size > LARGEST:
+            print(f"{path} is larger than {LARGEST / 1e6} MB: it stays where it is")
+        elif not path.is_relative_to(folder / "more"):
             copy = place / path.relative_to(folder)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
     for path in sorted((folder / "figures").glob("*")):
         if path.suffix in PICTURES and path.stem in figures(paper):
             (place / "figures").mkdir(exist_ok=True)
-            gallery.write_picture(path, place / "figures" / f"{path.stem}.jpg", LARGEST)
-    if (folder / "notebook.ipynb").exists():
-        gallery.write_notebook(folder / "notebook.ipynb", place / "notebook.html", LARGEST)
-    elif (folder / "notebook.html").exists():
-        shutil.copyfile(folder / "notebook.html", place / "notebook.html")
+            standalone.write_picture(path, place / "figures" / f"{path.stem}.jpg", LARGEST)
 
 
 def figures(paper):
@@ -378,7 +375,7 @@ def _sentence(run):
         text += " It was recorded before scores were kept by image: its numbers are averages over all images"
         text += ", unless a column says otherwise."
     if manifest.get("predates"):
-        text += f" It predates {' and '.join(manifest['predates'])}, so its numbers would change if it were repeated."
+        text += f" It predates {' and '.join(map(str, manifest['predates']))}, so its numbers would change if it were repeated."
     return text
 
 

@@ -3,7 +3,6 @@
 A run that is finished is not repeated, so that the same command resumes a stopped series; to repeat a run, delete its folder.
 """
 
-import contextlib
 import csv
 import math
 import re
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from colorize_lib import files, papers
 from colorize_lib.errors import InputError
-from colorize_lib.reproduction import notebook
+from colorize_lib.reproduction import closing, notebook
 from colorize_lib.reproduction import parameters as parameters_module
 
 
@@ -52,15 +51,7 @@ def summary(lines, folders):
         state = outcome.partition(":")[0]
         rows.append((paper, seconds, state, "–" if state == "failed" else str(folders[paper])))
     reasons = [f"{paper} {outcome}" for paper, _, outcome in lines if outcome.startswith("failed")]
-    return "\n".join([aligned(rows), *reasons])
-
-
-def aligned(rows):
-    """Rows of texts as lines with columns below each other."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return "\n".join([closing.aligned(rows), *reasons])
 
 
 def _clock(seconds):
@@ -153,9 +144,8 @@ def aggregate(places, folder, seeds):
         same = [place / path.relative_to(places[0]) for place in places]
         if all(other.exists() for other in same):
             _mean_history(same, folder / path.relative_to(places[0]))
-    if (places[0] / "figures" / "photos.png").exists():
-        (folder / "figures").mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(places[0] / "figures" / "photos.png", folder / "figures" / "photos.png")
+    if (places[0] / "figures").exists():
+        shutil.copytree(places[0] / "figures", folder / "figures", dirs_exist_ok=True)
     command = re.sub(r" RUN=\S+", "", manifests[0]["command"])
     manifest = manifests[0] | {
         "parameters": manifests[0]["parameters"] | {"seeds": len(seeds)},
@@ -233,7 +223,6 @@ def _mean_history(paths, target):
 
 def _show(folder):
     path = Path(folder) / "paper_vs_here.csv"
-    with contextlib.suppress(FileNotFoundError):
-        rows = _rows(path)
-        table = aligned([list(rows[0]), *([*row.values()] for row in rows)])
-        print(f"\nPaper vs. here, mean ± standard deviation over seeds\n{table}\n\nIn {folder}", flush=True)
+    if path.exists():
+        table = closing.table(path)
+        print(f"\nPaper vs. here, mean ± standard deviation over seeds\n\n{table}\n\nIn {folder}", flush=True)

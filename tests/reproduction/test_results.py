@@ -11,7 +11,7 @@ from PIL import Image
 
 from colorize_lib import __main__, papers
 from colorize_lib.errors import InputError
-from colorize_lib.reproduction import gallery, results
+from colorize_lib.reproduction import gallery, results, standalone
 
 ROW = {"psnr_rgb": {"mean": 23.0, "low": 22.9, "high": 23.1}, "images": 100}
 
@@ -206,20 +206,21 @@ def test_collect_takes_finished_runs_only(tmp_path):
     assert places(results.collect(run, tmp_path / "results")) == places(target)  # again: nothing is doubled
 
 
-def test_an_executed_notebook_becomes_a_page_that_asks_no_other_host(tmp_path):
+def test_an_executed_notebook_becomes_a_page_that_asks_no_other_host(tmp_path, capsys):
     run = write_run(tmp_path / "run", {"cnn": ROW})
     data = io.BytesIO()
     Image.effect_noise((300, 200), 90).save(data, "PNG")
     output = nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(data.getvalue()).decode()})
     cells = [nbformat.v4.new_markdown_cell("# Title"), nbformat.v4.new_code_cell("1 + 1", outputs=[output])]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), run / "notebook.ipynb")
-    target = results.collect(run, tmp_path / "results")
-    text = (target / "notebook.html").read_text()
+    standalone.write_notebook(run / "notebook.ipynb", run / "notebook.html")
+    text = (results.collect(run, tmp_path / "results") / "notebook.html").read_text()
     assert "data:image/jpeg;base64," in text
     assert "image/png" not in text
     assert not re.search(r'(src|href)="https?://|<script|@import', text)
-    assert not gallery.write_notebook(run / "notebook.ipynb", target / "small.html", 1000)
-    assert not (target / "small.html").exists()
+    (run / "notebook.html").write_text("x" * (results.LARGEST + 1))
+    assert not (results.collect(run, tmp_path / "results") / "notebook.html").exists()
+    assert "notebook.html is larger than 1.5 MB" in capsys.readouterr().out
 
 
 def test_every_system_is_shown_by_its_best_run(elsewhere):
