@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import toy_project
 
 from colorize_lib import files
 from colorize_lib.errors import InputError
@@ -71,3 +72,18 @@ def test_a_file_where_a_folder_is_needed_is_a_sentence(tmp_path):
     message = "Cannot write .*taken: it is a file where a folder is needed; move it"
     with pytest.raises(InputError, match=message), files.disk_errors(tmp_path):
         (tmp_path / "taken").mkdir(exist_ok=True)
+
+
+def test_the_project_is_the_checkout_of_the_current_folder(tmp_path, monkeypatch):
+    checkout = tmp_path / "mine"
+    toy_project.make(checkout)
+    (checkout / "notebooks" / "below").mkdir()
+    for place in (checkout, checkout / "notebooks" / "below"):
+        monkeypatch.chdir(place)
+        assert files.project_root() == checkout
+    assert files.shown(checkout / "runs" / "a") == Path("runs/a")
+    monkeypatch.chdir(tmp_path)  # no checkout: that of the library
+    assert files.project_root() == Path(files.__file__).parents[1]
+    assert files.shown(tmp_path / "runs") == tmp_path / "runs"
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "site-packages" / "colorize_lib" / "files.py"))  # installed
+    assert files.project_root() == tmp_path

@@ -55,7 +55,9 @@ def difference(before, now):
         if found:
             path, was, becomes = found
             if part == "code":
-                return f"the code was `{_shown(was)}` and is now `{_shown(becomes)}`"
+                same = zip(was or "", becomes or "", strict=False)
+                start = max(0, next((i for i, (a, b) in enumerate(same) if a != b), 0) - 30)
+                return f"the code was `{_shown(was, start)}` and is now `{_shown(becomes, start)}`"
             words = [f"{path[i]} {path[i + 1]}" if isinstance(path[i + 1], int) else path[i] for i in _named(path)]
             return f"{' of '.join(reversed(words))} was {_shown(repr(was))} and is now {_shown(repr(becomes))}"
     return None
@@ -79,8 +81,9 @@ def _first(before, now, path):
     return next(filter(None, (_first(was, becomes, [*path, key]) for key, was, becomes in pairs)), None)
 
 
-def _shown(text, length=80):
-    text = " ".join(str(text).split())
+def _shown(text, start=0, length=80):
+    text = str(text)[start:]
+    text = " ".join(("…" * (start > 0) + text).split())
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
@@ -204,7 +207,11 @@ def _statement(code):
 
 
 class _Words(ast.NodeTransformer):
-    """Removes docstrings, and calls of `print` and `display`."""
+    """Removes docstrings, calls of `print` and `display`, and the arguments of `Run.fit` that do not change what is learned."""
+
+    def visit_Call(self, node):
+        node.keywords = [word for word in node.keywords if word.arg not in ("epochs", "keep", "fresh")]
+        return self.generic_visit(node)
 
     def visit_Expr(self, node):
         call = getattr(node.value, "func", None)

@@ -1,4 +1,5 @@
 import json
+import os
 
 import nbformat
 import pytest
@@ -81,3 +82,50 @@ def test_a_dying_kernel_is_one_sentence(notebooks):
     notebooks("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(InputError, match=r"kernel of unet\.ipynb died.*lower BATCH_SIZE"):
         notebook.reproduce("unet")
+
+
+RUN = """from colorize_lib.training import runs
+params = parameters.read(PROFILES, globals())
+run = runs.Run("unet", params)
+"""
+
+
+def test_a_second_run_that_fails_leaves_a_finished_folder_as_it_was(notebooks):
+    notebooks(RUN + "run.finish()")
+    folder = notebook.reproduce("unet")
+    made = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {"manifest.json", "metrics.json", "notebook.ipynb"} <= made.keys()
+    notebooks(RUN + "1 / 0")
+    with pytest.raises(InputError, match=r"ZeroDivisionError") as raised:
+        notebook.reproduce("unet")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == made
+    failed = folder.with_name(f"{folder.name}.failed.ipynb")
+    assert str(failed) in str(raised.value)
+    assert failed.exists()
+
+
+def test_a_folder_that_another_process_holds_is_said_before_the_notebook_starts(notebooks, monkeypatch):
+    notebooks(FINISH)
+    folder = notebook.plan("unet")[1]
+    monkeypatch.setattr(notebook, "_execute", lambda *arguments: pytest.fail("the notebook was started"))
+    with files.lock(folder, "run"), pytest.raises(InputError, match="Another process is working on the run"):
+        notebook.reproduce("unet")
+    assert not list(folder.parent.glob("*.ipynb"))
+
+
+def test_the_kernel_uses_this_library_and_the_runs_of_the_checkout_at_hand(notebooks, monkeypatch):
+    """Two checkouts can share an environment: notebooks and runs are those of the current folder's."""
+    monkeypatch.delenv("COLORIZE_RUNS")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    notebooks("import colorize_lib\nprint(colorize_lib.__file__)\n" + RUN + "run.finish()")
+    folder = notebook.reproduce("unet")
+    checkout = files.project_root()
+    assert folder.is_relative_to(checkout / "runs" / "unet")
+    assert checkout != notebook.LIBRARY
+    outputs = nbformat.read(folder / "notebook.ipynb", as_version=4).cells[-1].outputs
+    printed = "".join(output.text for output in outputs)
+    assert printed.splitlines()[0] == str(notebook.LIBRARY / "colorize_lib" / "__init__.py")
+    assert printed.splitlines()[1] == f"run folder: {folder.relative_to(checkout)}"
+    assert "COLORIZE_RUNS" not in os.environ
+    monkeypatch.chdir(checkout / "notebooks")  # as a notebook in JupyterLab
+    assert files.run_root() == checkout / "runs"
