@@ -175,7 +175,7 @@ def collect(folder, target=None):
         The folder of the paper in `results/`.
 
     Raises:
-        InputError: no finished run; one of the quick profile; one that is better in nothing than what is there.
+        InputError: no finished run; one of the quick profile or of no paper; one that is better in nothing than what is there.
     """
     folder = Path(folder)
     new = RunFolder.read(folder)
@@ -183,6 +183,10 @@ def collect(folder, target=None):
         raise InputError(
             f"The run in {folder} is of the quick profile, whose numbers only say that everything works: results/ takes runs "
             "of PROFILE=paper."
+        )
+    if new.paper not in papers.KEYS:
+        raise InputError(
+            f"The run in {folder} is of {new.paper!r}, which is no paper here: they are {', '.join(papers.KEYS)}."
         )
     target = (Path(target) if target else ROOT / "results") / new.paper
     others = collected(new.paper, target.parent)

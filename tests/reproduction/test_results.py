@@ -200,6 +200,9 @@ def test_collect_takes_finished_runs_only(tmp_path):
     (run / "manifest.json").write_text(json.dumps(manifest | {"parameters": {"profile": "quick"}}))
     with pytest.raises(InputError, match=r"quick profile.*takes runs of PROFILE=paper"):
         results.collect(run, tmp_path / "results")
+    (run / "manifest.json").write_text(json.dumps(manifest | {"notebook": "letter"}))
+    with pytest.raises(InputError, match="is of 'letter', which is no paper here"):
+        results.collect(run, tmp_path / "results")
     (run / "manifest.json").write_text(json.dumps(manifest))
     target = results.collect(run, tmp_path / "results")
     assert places(target) == {"manifest.json", "metrics.json", "figures/photos.jpg", "cnn/history.csv"}
