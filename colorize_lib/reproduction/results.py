@@ -51,7 +51,7 @@ class Metric:
 
 _ACCURACY = ("validation_accuracy", "best_validation_larger_channel_accuracy", "larger_channel_accuracy", "accuracy")
 METRICS = {name: Metric(found.heading, found.digits, found.sign) for name, found in scores.QUANTITIES.items()} | {
-    "psnr_ab": Metric("validation PSNR of ab, dB ↑", 2, 1, ("best_validation_psnr_ab",)),
+    "psnr_ab": Metric("validation PSNR of ab, dB ↑", 2, 1, ("validation_psnr_ab", "best_validation_psnr_ab")),
     "minutes": Metric("minutes of training", 0),
     "larger_channel": Metric('larger channel right ("accuracy") ↑', 3, 1, _ACCURACY, "accuracy"),
     "learning_rate": Metric("best learning rate", None),
@@ -143,9 +143,13 @@ class RunFolder:
         """As `find`, averaged over all images as the papers do; runs without that average score all images anyway."""
         return self.metrics.get("all_images", {}).get(system, {}).get(metric) or self.find(system, metric)
 
+    def other_epoch(self, system, metric):
+        """As `all_images`, of the epoch that is not shown: the best where the last is, or the other way round."""
+        return self.metrics.get("other_epoch", {}).get("all_images", {}).get(system, {}).get(metric)
+
     def coloured(self, system, metric):
         """As `find`, averaged over the images that have colour; None where the run does not say it."""
-        if "all_images" in self.metrics:
+        if metric in self.metrics.get("all_images", {}).get(system, {}):
             return self.find(system, metric)
         return self.metrics.get(f"{metric}_of_coloured_images", {}).get(system)
 
@@ -328,6 +332,8 @@ def _headline(paper, found, words):
         ours = run.metrics
         for key in place["here"]:
             ours = ours.get(key) if isinstance(ours, dict) else None
+        if place["here"][0] == "systems":
+            ours = run.all_images(place["system"], place["metric"])  # as the paper averages
         line["here"] = _number(ours, metric.digits)
     line["budget"] = _budget(run, place["system"])
     inside = isinstance(ours, dict) and ours.get("low") is not None and ours["low"] <= value <= ours["high"]
@@ -454,8 +460,11 @@ def _columns(name, systems, runs, published):
     coloured = [run.coloured(system, name) if run else None for run, system in zip(runs, systems, strict=True)]
     found = []
     if any(number is not None for number in paper):
-        found.append((f"{metric.heading}: paper", ["–" if n is None else f"{n:.{metric.digits}f}" for n in paper]))
+        found.append((f"{metric.heading}: paper", ["–" if number is None else f"{number:g}" for number in paper]))
         found.append((f"{short} here", _bold(ours, metric, systems)))
+        others = [run.other_epoch(system, name) if run else None for run, system in zip(runs, systems, strict=True)]
+        kept = {run.metrics.get("keep") for run in runs if run}
+        found.append((f"{short}, {'best' if kept == {'last'} else 'other'} epoch", _bold(others, metric, systems)))
     elif all(number is None for number in coloured):
         found.append((metric.heading, _bold(ours, metric, systems)))
     if any(number is not None for number in coloured):

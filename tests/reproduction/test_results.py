@@ -285,13 +285,18 @@ def test_the_main_column_is_about_coloured_images(elsewhere):
     """Runs with scores by image have the papers' average, the coloured images, and their median."""
     summary = {"psnr_rgb": {"mean": 21.0, "low": 20.9, "high": 21.1, "median": 20.5}, "epoch": "25", "images": 98}
     every = {"psnr_rgb": {"mean": 22.0, "low": 21.9, "high": 22.1, "median": 20.7}}
-    more = {"all_images": {"polychromify": every}, "keep": "last"}
+    best = {"psnr_rgb": {"mean": 22.5, "low": 22.4, "high": 22.6}}
+    more = {"all_images": {"polychromify": every}, "other_epoch": {"all_images": {"polychromify": best}}}
+    more |= {"keep": "last", "minutes": {"polychromify": 42.0}}
     results.collect(write_run(elsewhere / "run", {"polychromify": summary}, epochs=25, **more))
     table = results.section("polychromify").tables[0]
     row = dict(zip(table.header, next(row for row in table.rows if row[0] == "`polychromify`"), strict=True))
     assert row["PSNR here"] == "22.00 [21.90, 22.10]"
     assert row["PSNR, dB ↑, coloured images"] == "21.00 [20.90, 21.10]"
     assert row["median PSNR"] == "20.50"
+    assert row["PSNR, best epoch"] == "22.50 [22.40, 22.60]"
+    assert row["minutes of training"] == "42"
+    assert results.section("polychromify").headline["here"] == "22.00 [21.90, 22.10]"  # as the paper averages
     assert row["epoch scored"] == "25"
     assert "the last epoch is scored." in results.section("polychromify").sentences[0]
 
