@@ -13,6 +13,7 @@ from colorize_lib.color.lab import (
     lab_to_rgb,
     lightness,
     rgb_to_lab,
+    sure_rgb,
     to_uint8,
     unit_rgb,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "lab_to_rgb",
     "lightness",
     "rgb_to_lab",
+    "sure_rgb",
     "to_uint8",
     "unit_rgb",
 ]

@@ -18,6 +18,7 @@ from keras import ops
 
 from colorize_lib.acceleration.kernels import fused
 from colorize_lib.acceleration.lab import cube_root, power, product
+from colorize_lib.errors import InputError
 
 # Linear sRGB → XYZ (IEC 61966-2-1, D65), and its inverse.
 XYZ_FROM_RGB = np.array(
@@ -72,9 +73,38 @@ def _weighted_sum(weights, image):
     return sum(float(weight) * channel for weight, channel in zip(weights, _channels(image), strict=True))
 
 
+def sure_rgb(rgb):
+    """RGB whose meaning is sure: uint8, or float in [0, 1].
+
+    Args:
+        rgb: (...) array, list or tensor.
+
+    Returns:
+        Tensors, uint8 and float arrays as they are; other integers, of 0 to 255, as uint8.
+
+    Raises:
+        InputError: other types and ranges, such as floats of 0 to 255.
+    """
+    if not isinstance(rgb, np.ndarray | list | tuple):
+        if ops.dtype(rgb) != "uint8" and "float" not in ops.dtype(rgb):
+            raise InputError(f"RGB of {ops.dtype(rgb)} is not used: convert it to uint8.")
+        return rgb
+    rgb = np.asarray(rgb)
+    if rgb.dtype == np.uint8 or rgb.size == 0:
+        return rgb
+    low, high = (rgb.min(), rgb.max()) if rgb.dtype.kind in "iuf" else (np.nan, np.nan)
+    if rgb.dtype.kind in "iu" and low >= 0 and high <= 255:
+        return rgb.astype(np.uint8)
+    if rgb.dtype.kind == "f" and low >= -0.5 and high <= 1.5:  # colours that sRGB cannot show lie a little beyond
+        return rgb
+    raise InputError(
+        f"RGB of {rgb.dtype} from {low:g} to {high:g} is not used: give uint8 of 0 to 255, or float of 0 to 1."
+    )
+
+
 def unit_rgb(rgb):
     """sRGB as float32 in [0, 1]: (..., 3) uint8 in [0, 255] is divided by 255; floats in [0, 1] keep their values."""
-    rgb = ops.convert_to_tensor(rgb)
+    rgb = ops.convert_to_tensor(sure_rgb(rgb))
     return ops.cast(rgb, "float32") / 255 if ops.dtype(rgb) == "uint8" else ops.cast(rgb, "float32")
 
 
@@ -107,17 +137,20 @@ def rgb_to_lab(rgb):
     """Convert sRGB to Lab.
 
     Args:
-        rgb: (..., 3), uint8 in [0, 255] or float in [0, 1].
+        rgb: (..., 3), uint8 in [0, 255] or float in [0, 1]; of arrays and lists also other integers in [0, 255].
 
     Returns:
         (..., 3) float32: L in [0, 100], a and b.
+
+    Raises:
+        InputError: values of another range or type.
     """
-    return _lab(_f_of_xyz(rgb))  # two passes: in a single one, L, a and b would each compute their own roots
+    return _lab(_f_of_xyz(sure_rgb(rgb)))  # two passes: in a single one, L, a and b would each compute their own roots
 
 
 def lightness(rgb):
     """L alone, the same as from `rgb_to_lab` for a third of the work: (..., 3) → (..., 1) float32 in [0, 100]."""
-    return 116 * _f(_weighted_sum(LAB_FROM_RGB[1], _linear_rgb(rgb))) - 16
+    return 116 * _f(_weighted_sum(LAB_FROM_RGB[1], _linear_rgb(sure_rgb(rgb)))) - 16
 
 
 @fused

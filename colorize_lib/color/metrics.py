@@ -1,7 +1,7 @@
 """Image quality on any Keras backend, one number per image.
 
-Conventions: images are (batch, height, width, channels) float; results are (batch,) float32. RGB is in [0, 1], Lab in Lab
-units. PSNR is in dB and infinite for equal images. The constants are those of the papers' own tools (`tf.image.psnr`,
+Conventions: images are (batch, height, width, channels) float; results are (batch,) float32. RGB is in [0, 1], or uint8, Lab in
+Lab units. PSNR is in dB and infinite for equal images. The constants are those of the papers' own tools (`tf.image.psnr`,
 `tf.image.ssim`), which the tests compare with.
 
 References: Wang, Bovik, Sheikh and Simoncelli 2004 (SSIM); Sharma, Wu and Dalal 2005 (ΔE2000); Hasler and Süsstrunk 2003
@@ -15,7 +15,9 @@ from keras import ops
 
 
 def _float(*images):
-    return tuple(ops.cast(ops.convert_to_tensor(image), "float32") for image in images)
+    """float32; uint8, which can only be RGB in [0, 255], is divided by 255."""
+    tensors = [ops.convert_to_tensor(image) for image in images]
+    return tuple(ops.cast(each, "float32") / (255 if ops.dtype(each) == "uint8" else 1) for each in tensors)
 
 
 def mse(truth, prediction):

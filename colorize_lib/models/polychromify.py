@@ -14,7 +14,7 @@ import keras
 from keras import layers
 
 from colorize_lib.models import register
-from colorize_lib.models.sizes import scaled
+from colorize_lib.models.sizes import require_size, scaled
 
 
 def _convolution(filters, name, strides=1):
@@ -45,6 +45,8 @@ def cnn(size=64, width=1.0):
 
 def _final(size, width, *, dropout=0.5, channels=2, name):
     """Section 4, Fig. 2: strided encoder, a dense bottleneck at each position, decoder with nearest-neighbour upsampling."""
+    if size is not None:
+        require_size(name, size, 8)
     x = inputs = keras.Input((size, size, 1), name="lightness")
 
     x = _convolution(scaled(64, width), "encoder1_conv", strides=2)(x)
@@ -106,6 +108,8 @@ S2 = ((32, 64, 128, 256), (128, 64, 32, 64, 128), (256, 128, 64, 32))
 def _version(sizes, *, size, width, strided=True, batch_norm=True, dropout=0.0, name):
     """A row of Table 1: as `_final`, with other sizes, and without some of its parts."""
     encoder, dense, decoder = sizes
+    if strided and size is not None:
+        require_size(name, size, 2 ** len(encoder))
     x = inputs = keras.Input((size, size, 1), name="lightness")
     for i, filters in enumerate(encoder, 1):
         x = _convolution(scaled(filters, width), f"encoder{i}_conv", strides=2 if strided else 1)(x)

@@ -54,6 +54,8 @@ class Colorizer(resident.ResidentModel):
         self.network = network
         self.accelerated = accelerate
         self._run = self._faster(network)
+        if isinstance(convention, str) and convention not in color.CONVENTIONS:
+            raise InputError(f"There is no convention {convention!r}: known are {', '.join(color.CONVENTIONS)}.")
         self.convention = color.CONVENTIONS[convention] if isinstance(convention, str) else convention
         self.channels = channels
 
@@ -88,6 +90,20 @@ class Colorizer(resident.ResidentModel):
             f"A {type(self).__name__} cannot be saved as a whole: save its network by network.save(path), or weights by "
             "save_weights(path)."
         )
+
+    def fit(self, x=None, *arguments, validation_data=None, **named):
+        """As Keras' `fit`; arrays of RGB as `color.sure_rgb` takes them."""
+        if isinstance(validation_data, tuple):
+            validation_data = (_sure(validation_data[0]), *validation_data[1:])
+        return super().fit(_sure(x), *arguments, validation_data=_sure(validation_data), **named)
+
+    def evaluate(self, x=None, *arguments, **named):
+        """As Keras' `evaluate`; arrays of RGB as `color.sure_rgb` takes them."""
+        return super().evaluate(_sure(x), *arguments, **named)
+
+    def predict(self, x, *arguments, **named):
+        """As Keras' `predict`; arrays of RGB as `color.sure_rgb` takes them."""
+        return super().predict(_sure(x), *arguments, **named)
 
     def call(self, rgb, training=False):
         inputs, target = self.convention.encode(rgb)
@@ -186,6 +202,11 @@ def _with_colour(pixels, maps):
     if deep:
         return np.round(np.clip(ops.convert_to_numpy(rgb), 0, 1) * 65535).astype(np.uint16)
     return ops.convert_to_numpy(color.to_uint8(rgb))
+
+
+def _sure(x):
+    """An array of RGB of a sure meaning; what is no array, such as a dataset, as it is."""
+    return color.sure_rgb(x) if isinstance(x, np.ndarray) else x
 
 
 def _pixels(photo):

@@ -7,6 +7,7 @@ import pytest
 from skimage.color import lab2rgb, rgb2gray, rgb2lab
 
 from colorize_lib import color
+from colorize_lib.errors import InputError
 
 
 def every_third_color():
@@ -159,3 +160,16 @@ import colorize_lib.color  # needs Keras, which itself looks for matplotlib
 assert "skimage" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_meaning_of_rgb_is_sure_or_it_is_refused():
+    levels = np.random.default_rng(0).integers(0, 256, (4, 5, 3), "uint8")
+    expected = rgb2lab(levels)
+    for same in (levels, levels.astype("int64"), levels.tolist(), levels / 255):
+        np.testing.assert_allclose(color.rgb_to_lab(same), expected, atol=2e-3)
+        np.testing.assert_allclose(color.lightness(same), expected[..., :1], atol=2e-3)
+    for wrong in (levels.astype("float32"), levels.astype("int64") + 100, levels > 9, np.full((2, 2, 3), np.nan)):
+        with pytest.raises(InputError, match="give uint8 of 0 to 255, or float of 0 to 1"):
+            color.rgb_to_lab(wrong)
+    with pytest.raises(InputError, match="convert it to uint8"):
+        color.rgb_to_lab(keras.ops.convert_to_tensor(levels.astype("int32")))

@@ -129,3 +129,11 @@ def test_predicted_ab_is_in_lab_units_whatever_the_convention(pair):
         _, target = convention.encode(rgb)
         a, b = (np.asarray(function(None, target)) for function in metrics.predicted_ab(convention))
         assert np.allclose(np.stack([a, b], axis=-1), expected, atol=1e-2)
+
+
+def test_uint8_is_rgb_in_255_levels():
+    generator = np.random.default_rng(0)
+    truth, prediction = generator.integers(0, 256, (2, 2, 16, 16, 3), "uint8")
+    for metric in (metrics.psnr_rgb, metrics.mse, metrics.mae, metrics.ssim):
+        np.testing.assert_allclose(metric(truth, prediction), metric(truth / 255, prediction / 255), rtol=1e-4)
+    assert 0 < float(np.asarray(metrics.psnr_rgb(truth, prediction))[0]) < 20

@@ -122,3 +122,13 @@ def test_unknown_names_are_one_clear_sentence():
         models.build("polychromfy")
     with pytest.raises(InputError, match="no option 'widht': it takes size, width"):
         models.build("polychromify", widht=2)
+
+
+@pytest.mark.parametrize("name", models.names("polychromify"))
+def test_sizes_that_come_out_larger_than_they_went_in_are_refused(name):
+    if name in ("cnn", "polychromify_v1", "polychromify_v2"):  # without strides
+        assert models.build(name, size=63, width=0.05).output_shape[1:3] == (63, 63)
+        return
+    with pytest.raises(InputError, match="a multiple of 8, not 63"):
+        models.build(name, size=63, width=0.05)
+    assert models.build(name, size=72, width=0.05).output_shape[1:3] == (72, 72)

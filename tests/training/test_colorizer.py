@@ -135,3 +135,17 @@ def test_rgb_networks(colorizer):
     ab, rgb = model.predict_color(photo(16, 16)[None])
     assert np.allclose(np.asarray(color.rgb_to_lab(rgb))[..., 1:], ab, atol=1e-3)
     assert model.colorize(photo(50, 40)).shape == (40, 50, 3)
+
+
+def test_training_refuses_values_whose_meaning_is_not_sure(colorizer):
+    inputs = keras.Input((16, 16, 1))
+    model = Colorizer(keras.Model(inputs, keras.layers.Conv2D(2, 1)(inputs)), "polychromify")
+    model.compile("adam", "mse")
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), "uint8")
+    with pytest.raises(InputError, match="float of 0 to 1"):
+        model.fit(images.astype("float32"), verbose=0)
+    with pytest.raises(InputError, match="float of 0 to 1"):
+        model.fit(images, validation_data=images.astype("float32"), verbose=0)
+    assert np.isfinite(model.fit(images.astype("int64"), verbose=0).history["loss"][0])
+    with pytest.raises(InputError, match="no convention 'lab': known are"):
+        Colorizer(model.network, "lab")
