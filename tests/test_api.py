@@ -3,6 +3,7 @@
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +57,11 @@ def test_the_import_is_quick_and_loads_no_backend():
 def test_the_first_use_of_a_name_loads_it():
     out = in_a_new_process("import colorize_lib as cl; print(cl.InputError.__name__, cl.build.__name__, dir(cl)[0])")
     assert out.startswith("InputError build")
+
+
+def test_the_citation_is_of_this_version():
+    import yaml
+
+    citation = yaml.safe_load((Path(cl.__file__).parents[1] / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == cl.__version__
+    assert {"cff-version", "title", "authors", "message", "license"} <= set(citation)

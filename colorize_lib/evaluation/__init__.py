@@ -3,5 +3,6 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submodules=["claims", "evaluate", "judges", "plots", "regions", "scores", "statistics"]
+    __name__,
+    submodules=["claims", "evaluate", "judges", "plots", "recorded", "regions", "report", "scores", "statistics"],
 )

@@ -190,7 +190,7 @@ def _section(paper):
     for line in shown.failures:
         lines += [f"**Know this about the run.** {line}", ""]
     for table in shown.tables:
-        lines += [f"### {table.caption}", "", *_markdown_table(table.header, table.rows)]
+        lines += [f"### {table.caption}", "", *_markdown_table(table.header, table.rows), table.note, ""]
     if shown.differences:
         lines += ["The paper's number lies outside our interval:", "", *(f"- {line}" for line in shown.differences), ""]
     if shown.claims:

@@ -58,7 +58,7 @@ METRICS = {name: Metric(found.heading, found.digits, found.sign) for name, found
     "train_mae": Metric("training MAE ↓", 4, -1),
     "validation_mae": Metric("validation MAE ↓", 4, -1),
     "test_mae": Metric("test MAE ↓", 4, -1),
-    "told_apart": Metric("told from real ↓ (paper: by people; here: by a network)", 3, -1, (), "turing", same=False),
+    "told_apart": Metric("told from real ↓", 3, -1, (), "turing", same=False),
 }
 # A system joined from networks that are trained one by one.
 PARTS = {"polychromify_ab": ("polychromify_a", "polychromify_b")}
@@ -446,9 +446,8 @@ def _table(layout, systems, published, best, letters):
     for name in ([] if "minutes" in layout["columns"] else ["minutes"]) + layout["columns"]:
         columns += _columns(name, systems, runs, published)
     columns = [(heading, cells) for heading, cells in columns if set(cells) != {"–"}]
-    return Table(
-        layout["caption"], [heading for heading, _ in columns], [*map(list, zip(*(c for _, c in columns), strict=True))]
-    )
+    rows = [*map(list, zip(*(cells for _, cells in columns), strict=True))]
+    return Table(layout["caption"], [heading for heading, _ in columns], rows, layout.get("note", ""))
 
 
 def _columns(name, systems, runs, published):
