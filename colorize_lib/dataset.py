@@ -151,3 +151,27 @@ class Dataset:
         lines = [f"{name:<12}{split!r}" for name, split in self.splits.items()]
         classes = [f"{len(self.classes)} classes"] if self.classes else []
         return "\n".join([self.manifest.get("name", "dataset"), *lines, *classes])
+
+    def require(self, classes=1, **least):
+        """Raise `InputError` unless the dataset holds what training and scoring need; to be called before any training.
+
+        Args:
+            classes: number of classes that must occur among the training images.
+            least: smallest number of images in colour, by split, such as train=16, validation=2, test=4.
+        """
+        name = self.manifest.get("name", "given")
+        for split, count in least.items():
+            found = self.splits.get(split, ())
+            colour = len(found) - len(found.gray) if len(found) else 0
+            if colour < count:
+                gray = f" and {len(found) - colour} in gray, which teach nothing" if colour < len(found) else ""
+                raise InputError(
+                    f"The dataset {name!r} has {colour} images in colour{gray} in its split {split!r}, and {count} are needed: "
+                    "choose a folder with more photographs in colour."
+                )
+        shown = len(np.unique(self["train"].labels[self["train"].labels >= 0])) if "train" in self.splits else 0
+        if classes > 1 and shown < classes:
+            raise InputError(
+                f"The dataset {name!r} has training images of {shown} classes, and {classes} are needed: choose a folder whose "
+                "subfolders are classes, or a system that needs none."
+            )

@@ -20,12 +20,19 @@ if os.environ.get("KERAS_BACKEND") == "jax":
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
     # The other tests do not touch a backend, or start processes that choose their own.
     collect_ignore = [
-        *("apps/test_browser.py", "apps/test_pages.py", "apps/test_photographs.py", "apps/test_public_weights.py"),
+        *(
+            "apps/test_browser.py",
+            "apps/test_films.py",
+            "apps/test_pages.py",
+            "apps/test_photographs.py",
+            "apps/test_public_weights.py",
+        ),
         *("apps/test_turing.py", "benchmarks", "data_prep", "evaluation/test_plots.py", "evaluation/test_regions.py"),
         *(
             "models/test_torch_files.py",
             "reproduction",
             "test_commands.py",
+            "test_dataset.py",
             "test_faults.py",
             "test_files.py",
             "test_images.py",

@@ -1,54 +1,49 @@
+"""colorize_lib.dataset: what cannot train is refused before any training."""
+
 import numpy as np
 import pytest
+from PIL import Image
 
-from colorize_lib.dataset import Dataset, Split
 from colorize_lib.errors import InputError
-from colorize_lib.training.data import Batches
-
-IMAGES = np.random.default_rng(0).integers(0, 256, (9, 4, 6, 3)).astype("uint8")
+from data_prep import load
 
 
-def test_a_split_of_plain_arrays():
-    images = IMAGES.copy()
-    images[4] = images[4][..., :1]
-    split = Split.from_arrays(images, range(9))
-    assert split.labels.tolist() == list(range(9))
-    assert split.gray.tolist() == [4]
-    assert Split.from_arrays(images).labels.tolist() == [-1] * 9
-    assert np.array_equal(split.take([4, 5]).images, images[4:6])
+def folder(path, colour=0, gray=0, classes=1):
+    """A folder of photographs, in as many subfolders as there are classes."""
+    for number in range(colour + gray):
+        place = path / f"class{number % classes}"
+        place.mkdir(parents=True, exist_ok=True)
+        values = np.random.default_rng(number).integers(0, 256, (9, 9, 3 if number < colour else 1), "uint8")
+        Image.fromarray(np.broadcast_to(values, (9, 9, 3))).save(place / f"{number:02d}.png")
+    return load("folder", path=path, size=8, jobs=1, home=path.parent / "home")
 
 
-@pytest.mark.parametrize(
-    ("images", "said"),
-    [
-        (IMAGES / 255, r"An array of float64 and shape \(9, 4, 6, 3\)"),
-        (IMAGES[..., 0], r"shape \(9, 4, 6\)"),
-        (IMAGES[:0], r"shape \(0, 4, 6, 3\)"),
-    ],
-)
-def test_arrays_of_another_kind_are_said(images, said):
-    with pytest.raises(InputError, match=said + r".*give uint8 RGB"):
-        Split.from_arrays(images)
+def test_enough_photographs_in_colour_pass(tmp_path):
+    folder(tmp_path / "own", colour=30, classes=2).require(train=16, validation=2, test=2, classes=2)
 
 
-def test_labels_are_one_an_image():
-    with pytest.raises(InputError, match="9 images and 8 labels"):
-        Split.from_arrays(IMAGES, range(8))
+def test_gray_photographs_teach_nothing(tmp_path):
+    dataset = folder(tmp_path / "own", gray=20)
+    with pytest.raises(InputError, match=r"'own' has 0 images in colour and \d+ in gray.*'train', and 8 are needed"):
+        dataset.require(train=8)
 
 
-def test_batches_take_an_array():
-    batches = Batches(IMAGES, 4)
-    assert [len(batches[index][0]) for index in range(len(batches))] == [4, 4, 1]
-    assert np.array_equal(np.concatenate([batches[index][0] for index in range(3)]), IMAGES)
+@pytest.mark.parametrize("count", [3, 5])
+def test_a_few_photographs_are_too_few(tmp_path, count):
+    with pytest.raises(InputError, match="and 8 are needed: choose a folder with more"):
+        folder(tmp_path / "own", colour=count).require(train=8, test=1)
 
 
-def test_the_last_line_of_a_cell_prints_a_short_table():
-    split = Split.from_arrays(IMAGES)
-    dataset = Dataset({"train": split, "test": split.take([0, 1])}, ["cat", "dog"], {"name": "pets"})
-    assert repr(split) == "9 images of 4×6, 0 without colour"
-    assert repr(dataset).splitlines() == [
-        "pets",
-        "train       9 images of 4×6, 0 without colour",
-        "test        2 images of 4×6, 0 without colour",
-        "2 classes",
-    ]
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_or_two_photographs_cannot_be_split(tmp_path, count):
+    with pytest.raises(InputError, match="too few to split"):
+        folder(tmp_path / "own", colour=count)
+
+
+def test_a_single_class_is_too_few_for_a_classifier(tmp_path):
+    dataset = folder(tmp_path / "own", colour=30)
+    dataset.require(train=8)
+    with pytest.raises(InputError, match="of 1 classes, and 2 are needed"):
+        dataset.require(train=8, classes=2)
+    with pytest.raises(InputError, match="in its split 'other'"):
+        dataset.require(other=1)

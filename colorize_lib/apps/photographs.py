@@ -266,7 +266,9 @@ def _film(colorizer, film, place, alone, output, existing, settings, report, tak
     if replace is None:
         return
     with files.atomic(target, replace=replace) as temporary:
-        report.notes += [(film, note) for note in films.colorize_film(colorizer, film, temporary, settings.saturation)]
+        report.notes += [
+            (film, note) for note in films.colorize_film(colorizer, film, temporary, Steady(), settings.saturation)
+        ]
     _record(target, film, None)
     report.done[film] = target
 

@@ -1,0 +1,84 @@
+"""colorize_lib.apps.films: every frame and the sound come out, with steady colours."""
+
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from colorize_lib.apps import films, photographs
+from colorize_lib.errors import InputError
+from colorize_lib.training.colorizer import Colorizer
+
+FRAMES = 12
+
+
+@pytest.fixture(scope="module")
+def constant():
+    """A small network whose output is a constant colour, far from gray."""
+    inputs = keras.Input((16, 16, 1))
+    network = keras.Model(inputs, keras.layers.Conv2D(2, 1, kernel_initializer="zeros")(inputs))
+    network.layers[-1].bias.assign([0.1, 0.2])
+    return Colorizer(network, "polychromify")
+
+
+def film(path, size=(48, 32), sound=True):
+    """A moving gray ramp, with a tone."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as container:
+        pictures = container.add_stream("mpeg4", rate=10)
+        pictures.width, pictures.height, pictures.pix_fmt = *size, "yuv420p"
+        tone = container.add_stream("pcm_s16le", rate=8000, layout="mono") if sound else None
+        container.metadata["title"] = "A ferry"
+        for number in range(FRAMES):
+            gray = np.add.outer(np.arange(size[1]), np.arange(size[0]) + 4 * number).astype("uint8") + 80
+            container.mux(pictures.encode(av.VideoFrame.from_ndarray(np.stack([gray] * 3, -1), format="rgb24")))
+            if sound:
+                wave = (8000 * np.sin(np.arange(800) / 3)).astype("int16")[None]
+                frame = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
+                frame.sample_rate = 8000
+                container.mux(tone.encode(frame))
+        container.mux(pictures.encode(None))
+        if sound:
+            container.mux(tone.encode(None))
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".avi"])
+def test_every_frame_and_the_sound_come_out(tmp_path, constant, suffix):
+    av = pytest.importorskip("av")
+    source, target = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    film(source)
+    assert films.colorize_film(constant, source, target, photographs.Steady()) == []
+    with av.open(str(source)) as before, av.open(str(target)) as after:
+        frames = [list(container.decode(video=0)) for container in (before, after)]
+        assert [len(each) for each in frames] == [FRAMES, FRAMES]
+        np.testing.assert_allclose(*([frame.time for frame in each] for each in frames), atol=0.02)
+        rgb = frames[1][5].to_ndarray(format="rgb24").astype(int)
+        assert rgb.shape == (32, 48, 3)
+        assert (rgb[..., 0] - rgb[..., 2]).mean() > 20
+    with av.open(str(source)) as before, av.open(str(target)) as after:
+        waves = [np.concatenate([f.to_ndarray() for f in each.decode(audio=0)], 1) for each in (before, after)]
+        np.testing.assert_array_equal(*waves)
+
+
+def test_the_command_takes_a_film(tmp_path, constant, monkeypatch):
+    pytest.importorskip("av")
+    film(tmp_path / "a.mkv", sound=False)
+    monkeypatch.setattr(photographs.trained, "load", lambda *arguments, **options: constant)
+    report = photographs.colorize_files([str(tmp_path / "a.mkv")])
+    assert report.done == {tmp_path / "a.mkv": tmp_path / "a-colorized.mkv"}
+    report = photographs.colorize_files([str(tmp_path / "a.mkv")])
+    assert list(report.left) == [tmp_path / "a.mkv"]
+
+
+def test_what_is_no_film_is_one_sentence(tmp_path, constant):
+    pytest.importorskip("av")
+    (tmp_path / "a.mp4").write_bytes(bytes(1000))
+    with pytest.raises(InputError, match="cannot be read or written as a film"):
+        films.colorize_film(constant, tmp_path / "a.mp4", tmp_path / "b.mp4", photographs.Steady())
+
+
+def test_without_its_library_the_command_that_installs_it_is_named(tmp_path, constant, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(InputError, match="pip install av"):
+        films.colorize_film(constant, tmp_path / "a.mp4", tmp_path / "b.mp4", photographs.Steady())
