@@ -43,6 +43,7 @@ def _reproduce(arguments):
 
 
 def _train_natural(arguments):
+    from colorize_lib.apps import trained
     from colorize_lib.reproduction import natural
     from data_prep import load
 
@@ -51,7 +52,11 @@ def _train_natural(arguments):
     if settings.scenes:
         datasets["scenes"] = load(settings.scenes, size=150, validation=0.1, test=0.0)
     bundled = load("photos", size=natural.VALIDATION_SIDE)
-    run = natural.train(settings, datasets, natural.validation(settings, datasets, bundled))
+    test, others = None, {}
+    if settings.photos:
+        test = natural.unseen(settings.photos, set(datasets["photographs"].classes))
+        others = {"polychromify": trained.load("polychromify")}
+    run = natural.train(settings, datasets, natural.validation(settings, datasets, bundled), test, others)
     print(f"trained: {run.folder}")
 
 

@@ -14,6 +14,13 @@ from colorize_lib.color import metrics
 HUES = (*metrics.HUES, "red")
 
 
+def without_colour(image):
+    """The image in its own lightness, without colour."""
+    lightness = color.lightness(image)
+    lab = ops.concatenate([lightness, ops.zeros_like(lightness), ops.zeros_like(lightness)], axis=-1)
+    return ops.convert_to_numpy(color.to_uint8(color.lab_to_rgb(lab)))
+
+
 def table(true_lab, lab):
     """Results next to their truths, as `compare` gives them, for a batch of one size: both Lab, (batch, height, width, 3)."""
     import pandas as pd

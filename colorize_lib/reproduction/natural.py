@@ -13,6 +13,7 @@ works, and its network is of no use.
     natural/             the trained network as a system of its own: network.json, and best.weights.h5 with kernels in float16,
                          the file that is bundled
     validation.csv       what each decoding makes of validation photographs: `decodings`
+    photographs.jpg      test photographs, where PHOTOS names a folder of them; their numbers are in metrics.json
 """
 
 import functools
@@ -25,7 +26,7 @@ import h5py
 import keras
 import numpy as np
 from keras import ops
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from colorize_lib import color, files, models
 from colorize_lib.color import bins, metrics
@@ -51,6 +52,7 @@ PROFILES = {
         "lam": 0.5,
         "width": 0.25,
         "dtype": "auto",
+        "photos": None,
     },
     "paper": {
         "dataset": "tiny-imagenet",
@@ -63,6 +65,7 @@ PROFILES = {
         "lam": 0.5,
         "width": 1.0,
         "dtype": "auto",
+        "photos": None,
     },
 }
 PRIOR_IMAGES = 5000  # of each dataset: enough for the shares of 199 colours
@@ -75,6 +78,7 @@ GRID = tuple(itertools.product((0.25, 0.5, 0.75, 1.0), (0.2, 0.38, 0.6, 0.9)))
 VALIDATION_PHOTOGRAPHS, VALIDATION_SIDE = 150, 200  # of each dataset, at its own size; side of the bundled photographs
 # The test photographs: how many, their longer side in pixels, and their least mean chroma.
 TEST_PHOTOGRAPHS, TEST_SIDE, TEST_CHROMA = 30, 400, 6.0
+SHEET_ROWS, SHEET_SIDE = 20, 150  # of the contact sheet: photographs, and pixels of their longer side
 
 
 def resolve(assignments):
@@ -183,13 +187,15 @@ def at_size(split, size, count, seed):
     return Split(np.stack(images), np.zeros(len(images), "int32"))
 
 
-def train(settings, datasets, photographs):
+def train(settings, datasets, photographs, test=None, others=None):
     """Train the network of the run that `settings` describe, or resume it.
 
     Args:
         settings: from `resolve`.
         datasets: name → `Dataset` with "train" and "validation"; all take an equal part.
         photographs: group → uint8 images (n, height, width, 3), not trained on, for `decodings`.
+        test: photographs to `score` the network on, name → uint8 image; None: none.
+        others: name → `Colorizer` to score next to it.
 
     Returns:
         The `runs.Run`, finished.
@@ -225,6 +231,15 @@ def train(settings, datasets, photographs):
     table = decodings(whole, photographs)
     with files.atomic(run.folder / "validation.csv") as path:
         table.to_csv(path, index=False, float_format="%.4f")
+    if test:
+        colorizer = distribution.VividColorizer(whole)
+        ends = {"careful": colorizer.at(0), "default": colorizer, "vivid": colorizer.at(1)}
+        results = {
+            name: [each.colorize(image) for image in test.values()] for name, each in ((others or {}) | ends).items()
+        }
+        run.metrics["test"] = score(list(test.values()), results) | {"edges": edges(colorizer, test.values())}
+        with files.atomic(run.folder / "photographs.jpg") as path:
+            contact_sheet(list(test.values()), results).save(path, quality=88)
     run.finish()
     return run
 
@@ -353,3 +368,44 @@ def unseen(folder, classes, count=TEST_PHOTOGRAPHS, seed=0):
         f"{folder} holds {len(found)} coloured photographs of classes that the training data does not have, fewer than {count}: "
         "name a folder of photographs called CLASS_NAME, such as ImageNet's."
     )
+
+
+def score(truths, results):
+    """The numbers of `photographs.summary` for gray, and for each system's `results`, name → images; truths: images."""
+    gray = [measure.without_colour(image) for image in truths]
+    return {
+        name: measure.summary(measure.compare(truths, images)) for name, images in ({"gray": gray} | results).items()
+    }
+
+
+def edges(colorizer, truths):
+    """Mean ΔE2000 near strong edges, and of all pixels, with colour enlarged along the edges of lightness and without."""
+    found = {}
+    for name, guided in (("guided", True), ("plain", False)):
+        colorizer.guided = guided
+        results = [colorizer.colorize(image) for image in truths]
+        near = [measure.edge_delta_e2000(truth, result) for truth, result in zip(truths, results, strict=True)]
+        everywhere = measure.compare(truths, results)["delta_e2000"]
+        found[name] = {"near_edges": float(np.mean(near)), "everywhere": float(everywhere.mean())}
+    colorizer.guided = type(colorizer).guided
+    return found
+
+
+def contact_sheet(truths, results):
+    """The first `SHEET_ROWS` photographs as one `PIL.Image.Image`: a row each of gray, every system's result, and the truth."""
+    columns = {"gray": [measure.without_colour(image) for image in truths], **results, "truth": truths}
+    side, gap, head = SHEET_SIDE, 4, 16
+    small = {}
+    for name, images in columns.items():
+        small[name] = [Image.fromarray(image) for image in images[:SHEET_ROWS]]
+        for image in small[name]:
+            image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    heights = [image.height + gap for image in small["truth"]]
+    sheet = Image.new("RGB", (len(columns) * (side + gap) + gap, head + sum(heights) + gap), "white")
+    for number, (name, images) in enumerate(small.items()):
+        left, top = gap + number * (side + gap), head + gap
+        ImageDraw.Draw(sheet).text((left, 2), name, fill="black")
+        for image, height in zip(images, heights, strict=True):
+            sheet.paste(image, (left, top))
+            top += height
+    return sheet

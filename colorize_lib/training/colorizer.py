@@ -32,7 +32,7 @@ FREE_SIZE = 256
 
 # The guided enlargement of colour: longer side of the photo on which it is fitted, radius of its windows there, in pixels, and
 # epsilon, in units of L². Chosen on the bundled photographs.
-GUIDE_SIDE, GUIDE_RADIUS, GUIDE_EPSILON = 256, 8, 25.0
+GUIDE_SIDE, GUIDE_RADIUS, GUIDE_EPSILON = 256, 4, 25.0
 
 
 class Colorizer(resident.ResidentModel):
@@ -48,6 +48,9 @@ class Colorizer(resident.ResidentModel):
         accelerate: train and apply the network by `colorize_lib.acceleration.accelerate`, and Adam likewise, with the same results;
             False: by Keras' own layers and optimizers.
     """
+
+    # Whether enlarged colour follows the edges of the photo's lightness. It does not pay: results/natural has the numbers.
+    guided = False
 
     def __init__(self, network, convention, channels=None, accelerate=True):
         super().__init__(name=f"colorizer_{network.name}", dtype="float32")
@@ -146,8 +149,8 @@ class Colorizer(resident.ResidentModel):
     def colorize(self, photo, saturation=1.0, ab=None):
         """Colorize a photo at its own resolution.
 
-        The network sees the photo resized to its input size; the predicted ab is enlarged along the edges of the photo's
-        lightness (`color.guided_filter`), and joined with the photo's own L.
+        The network sees the photo resized to its input size; the predicted ab is enlarged, along the edges of the photo's
+        lightness where the attribute `guided` is true (`color.guided_filter`), and joined with the photo's own L.
 
         Args:
             photo: path of an image file, `PIL.Image.Image` of any mode, or array (height, width[, 1 or 3]): uint8, uint16, other
@@ -163,7 +166,8 @@ class Colorizer(resident.ResidentModel):
         """
         pixels = _pixels(photo)
         ab = saturation * (self.predict_ab(pixels) if ab is None else ab)
-        maps = [Image.fromarray(values) for values in np.moveaxis(_guided(pixels, ab), -1, 0).copy()]
+        maps = _guided(pixels, ab) if self.guided else np.concatenate([np.zeros_like(ab), ab], axis=-1)
+        maps = [Image.fromarray(values) for values in np.moveaxis(maps, -1, 0).copy()]
         height, width = pixels.shape[:2]
         result = np.empty((height, width, 3), pixels.dtype)
         columns = min(width, STRIP_PIXELS)

@@ -137,3 +137,11 @@ def test_uint8_is_rgb_in_255_levels():
     for metric in (metrics.psnr_rgb, metrics.mse, metrics.mae, metrics.ssim):
         np.testing.assert_allclose(metric(truth, prediction), metric(truth / 255, prediction / 255), rtol=1e-4)
     assert 0 < float(np.asarray(metrics.psnr_rgb(truth, prediction))[0]) < 20
+
+
+def test_hue_shares_at_their_borders():
+    chroma, hue = 20, np.radians([39.9, 40.1, 109.9, 110.1, 199.9, 200.1, 309.9, 310.1, 359.9, 0.1])
+    lab = np.stack([50 + 0 * hue, chroma * np.cos(hue), chroma * np.sin(hue)], axis=-1)[None, None].astype("float32")
+    assert np.allclose(np.asarray(metrics.hue_shares(lab)), [[0.2, 0.2, 0.2, 0.4]])
+    pale = lab * (1, 7.9 / chroma, 7.9 / chroma)
+    assert np.allclose(np.asarray(metrics.hue_shares(pale)), 0)

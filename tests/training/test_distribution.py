@@ -133,3 +133,40 @@ def test_what_does_not_fit_is_one_sentence():
         distribution.DistributionColorizer(network, "places", bins.gamut_bins())
     with pytest.raises(InputError, match="no decoding 'median': the names are mean, mode, annealed_mean"):
         distribution.DistributionColorizer(network, "places", CENTRES, "median")
+
+
+def natural(width=0.1):
+    """An untrained natural, whose loss had weights that favour its last colours."""
+    network = models.build("natural", size=32, width=width)
+    layer = network.get_layer("rebalancing")
+    layer.adapt_mean.assign(np.linspace(-2, 2, len(bins.common_bins())))
+    layer.finalize_state()
+    return network
+
+
+def test_taking_the_rebalancing_back_changes_the_logits_by_the_weights():
+    logits = np.log(np.array([[[[0.5, 0.2, 0.2, 0.1]]]], "float32"))
+    log_weights = np.log(np.array([0.5, 1, 1, 4], "float32"))
+    careful = distribution.Rebalanced(log_weights, 1.0, 1.0)(logits, None, CENTRES)
+    rebalanced = distribution.Rebalanced(log_weights, 0.0, 1.0)(logits, None, CENTRES)
+    expected = np.array([0.25, 0.2, 0.2, 0.4]) / 1.05
+    np.testing.assert_allclose(careful[0, 0, 0], [0.5, 0.2, 0.2, 0.1] @ CENTRES, rtol=1e-4)
+    np.testing.assert_allclose(rebalanced[0, 0, 0], expected @ CENTRES, rtol=1e-4)
+    cold = distribution.Rebalanced(log_weights, 0.0, 0.01)(logits, None, CENTRES)
+    np.testing.assert_allclose(cold[0, 0, 0], CENTRES[3], atol=0.1)
+
+
+def test_vivid_decodes_the_same_network_otherwise():
+    colorizer = distribution.VividColorizer(natural())
+    photo = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype="uint8")
+    ends = [colorizer.at(vivid) for vivid in (0, 1)]
+    assert [end.decode.taken_back for end in ends] == [distribution.CAREFUL[0], distribution.VIVID[0]]
+    careful, vivid = (end.colorize(photo) for end in ends)
+    assert (careful != vivid).any()
+    np.testing.assert_array_equal(colorizer.colorize(photo, vivid=1), vivid)
+    np.testing.assert_array_equal(
+        colorizer.colorize(photo), colorizer.colorize(photo, vivid=distribution.DEFAULT_VIVID)
+    )
+    np.testing.assert_array_equal(colorizer.predict_ab(photo, vivid=0), ends[0].predict_ab(photo))
+    with pytest.raises(InputError, match="from 0, careful, to 1, vivid"):
+        colorizer.at(1.5)

@@ -1,0 +1,74 @@
+"""The training of the bundled colorizer: from the bundled photographs, in seconds."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from colorize_lib import __main__, files
+from colorize_lib.apps import trained
+from colorize_lib.dataset import Split
+from colorize_lib.errors import InputError
+from colorize_lib.reproduction import natural
+from colorize_lib.training.data import RandomResizedCrop
+
+
+@pytest.mark.long
+def test_the_command_trains_a_network_that_colorizes():
+    settings = ["EPOCH_IMAGES=64", "VALIDATION_IMAGES=16", "STAGES=32x1,64x1", "WIDTH=0.1"]
+    assert __main__.main(["reproduce", "natural", *settings]) == 0
+    (folder,) = (files.run_root() / "natural").iterdir()
+    manifest = files.read_json(folder / "manifest.json", "manifest")
+    assert manifest["finished"]
+    assert manifest["parameters"]["stages"] == "32x1,64x1"
+    table = pd.read_csv(folder / "validation.csv")
+    assert len(table) == 2 * len(natural.GRID)
+    assert table["hue_distance"].between(0, 200).all()
+    colorizer = trained.load(str(folder / "natural"))
+    assert colorizer.input_size == (64, 64)
+    log_weights = np.asarray(colorizer.network.get_layer("rebalancing").adapt_mean)
+    assert log_weights.min() < 0 < log_weights.max()
+    assert colorizer.colorize(np.zeros((30, 40), "uint8")).shape == (30, 40, 3)
+
+
+def splits():
+    """Two splits of different sizes: the first all red, its row 0 gray; the second all blue."""
+    red = np.tile(np.array([200, 0, 0], "uint8"), (6, 16, 16, 1))
+    red[0] = 90
+    blue = np.tile(np.array([0, 0, 200], "uint8"), (5, 40, 40, 1))
+    return [natural.coloured(Split.from_arrays(images)) for images in (red, blue)]
+
+
+def test_batches_are_half_of_each_split_and_the_same_after_a_resume():
+    batches = natural.Mixture(splits(), 20, 8, 3, RandomResizedCrop(32))
+    assert len(batches) == 2
+    (images,) = batches[1]
+    assert images.shape == (8, 32, 32, 3)
+    assert images[:4, 0, 0, 0].tolist() == [200] * 4  # never the gray one
+    assert images[4:, 0, 0, 2].tolist() == [200] * 4
+    again = natural.Mixture(splits(), 20, 8, 3, RandomResizedCrop(32))
+    np.testing.assert_array_equal(again[1][0], images)
+    assert batches.split.fingerprint() == again.split.fingerprint()
+    assert batches.split.fingerprint() != natural.Mixture(splits()[:1], 20, 8, 3, None).split.fingerprint()
+
+
+def test_stages_are_checked():
+    assert natural.stages("64x6, 96x1") == [(64, 6), (96, 1)]
+    for wrong in ("64", "64x0", "80x1", "64x1,64x2", ""):
+        with pytest.raises(InputError, match="STAGES"):
+            natural.stages(wrong)
+
+
+def test_test_photographs_are_coloured_and_of_unseen_classes(tmp_path):
+    random = np.random.default_rng(0)
+    for number in range(8):
+        kind = "n1" if number < 4 else "n2"
+        image = random.integers(0, 256, (50, 600 if number == 7 else 60, 3), dtype="uint8")
+        if number == 4:
+            image[:] = image[..., :1]
+        Image.fromarray(image).save(tmp_path / f"{kind}_{number}.png")
+    found = natural.unseen(tmp_path, {"n1"}, count=3)
+    assert set(found) == {"n2_5.png", "n2_6.png", "n2_7.png"}
+    assert found["n2_7.png"].shape == (33, 400, 3)
+    with pytest.raises(InputError, match="holds 3 coloured photographs"):
+        natural.unseen(tmp_path, {"n1"}, count=4)
