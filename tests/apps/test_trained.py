@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import small_models
@@ -81,3 +82,15 @@ def test_a_folder_without_networks_is_one_sentence(tmp_path):
     (tmp_path / "best.weights.h5").touch()
     with pytest.raises(InputError, match="describes no network"):
         trained.of_run(tmp_path)[0].load()
+
+
+def test_the_bundled_network_gives_equal_outputs_in_onnxruntime(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("tf2onnx")
+    network = trained.load().network
+    signature = [keras.InputSpec(shape=(None, *network.input_shape[1:]), dtype="float32")]
+    network.export(tmp_path / "network.onnx", format="onnx", verbose=False, input_signature=signature)
+    session = onnxruntime.InferenceSession(tmp_path / "network.onnx")
+    lightness = np.random.default_rng(0).uniform(0, 100, (2, *network.input_shape[1:])).astype("float32")
+    (exported,) = session.run(None, {session.get_inputs()[0].name: lightness})
+    np.testing.assert_allclose(exported, keras.ops.convert_to_numpy(network(lightness)), atol=1e-5)
