@@ -42,6 +42,8 @@ td img { max-width: none; }
   .papers td:nth-child(3)::before { content: "paper: "; }
   .papers td:nth-child(4)::before { content: "here: "; }
 }
+.output_subarea { overflow-x: auto; }
+.anchor-link { display: none; }
 code, pre { font-size: 0.9em; }
 pre { overflow-x: auto; }
 """
@@ -110,4 +112,6 @@ def write_notebook(source, target):
             picture = Image.open(io.BytesIO(base64.b64decode(data.pop("image/png"))))
             data["image/jpeg"] = base64.b64encode(_jpeg(picture)).decode()
     body, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
-    files.write_text(target, _page(body, source.stem, STYLE + HtmlFormatter().get_style_defs(".highlight")))
+    light, dark = (HtmlFormatter(style=name).get_style_defs(".highlight") for name in ("default", "github-dark"))
+    style = f"{STYLE}{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
+    files.write_text(target, _page(body, source.stem, style))
