@@ -20,6 +20,8 @@ _NOTE = re.compile(
     rb"|[IW]\d{4} \d\d:\d\d:\d+\.\d+ +\d+ (cudart_stub|port|cpu_feature_guard|cuda_executor|gpu_device|computation_placer)\.cc:"
     rb"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IW] .*(cudart_stub|port|cpu_feature_guard|cuda_executor|gpu_device)\.cc:"
     rb"|To enable the following instructions: .* rebuild TensorFlow"
+    # Written once, as an error, where the processor lacks AVX-512: another implementation takes over, and nothing is lost.
+    rb"|E\d{4} \d\d:\d\d:\d+\.\d+ +\d+ util\.cc:\d+\] oneDNN supports DT_\w+ only on platforms with AVX-512"
 )
 
 # On a machine without an NVIDIA device it is no error that CUDA cannot start.
@@ -31,6 +33,21 @@ def install():
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if "tensorflow" not in sys.modules and not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
+
+
+def settle():
+    """Have TensorFlow say unheard what it otherwise says in the middle of the first training: which types the processor lacks.
+
+    It says so at the first operation on such a type, once. This runs one, so that devices must be configured before.
+    """
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None and not _settled:
+        _settled.append(True)
+        with filtered_stderr(), tensorflow.device("CPU"):
+            tensorflow.nn.softmax(tensorflow.zeros([1, 2], "float16"))
+
+
+_settled = []  # not empty when `settle` has run in this process
 
 
 class _Finder(importlib.abc.MetaPathFinder):

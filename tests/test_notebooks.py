@@ -17,6 +17,7 @@ from colorize_lib.reproduction.parameters import KNOWN
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PAPERS = [path for path in NOTEBOOKS if path.stem not in ("colorize_your_photos", "turing_test")]
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 SKELETON = [
     "Goal",
     "Setup",
@@ -27,6 +28,7 @@ SKELETON = [
     "Evaluation",
     "Paper vs. here",
     "Deviations",
+    "From the recorded run",
     "What we learned",
 ]
 
@@ -76,8 +78,45 @@ def test_no_paths_of_a_machine(notebook):
     assert str(ROOT) not in text
 
 
-def test_cells_are_short_and_the_file_is_small(notebook):
-    assert max(len(cell.source.splitlines()) for cell in code_cells(notebook)) <= 25
+def test_cells_are_read_by_a_student(notebook):
+    """At most 25 lines of at most 100 characters, no comprehension inside another, one statement a line."""
+    for cell in code_cells(notebook):
+        lines = cell.source.splitlines()
+        assert len(lines) <= 25, cell.source
+        assert not [line for line in lines if len(line) > 100]
+        tree = ast.parse(cell.source)
+        for outer in ast.walk(tree):
+            if isinstance(outer, COMPREHENSIONS):
+                inner = [node for node in ast.walk(outer) if isinstance(node, COMPREHENSIONS) and node is not outer]
+                assert not inner, ast.unparse(outer)
+        starts = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.stmt)]
+        assert len(starts) == len(set(starts)), "two statements in one line"
+
+
+def test_no_red(notebook):
+    """No notes of TensorFlow or CUDA, no warnings: whoever sees red looks for a fault."""
+    streams = [output for cell in code_cells(notebook) for output in cell.outputs if output.output_type == "stream"]
+    assert not [output.text for output in streams if output.name == "stderr"]
+
+
+def test_links_at_the_top(paper, request):
+    published = papers.published(request.node.callspec.params["paper"].stem.replace("_", "-"))
+    for link in {published.get("link"), published.get("code")} - {None}:
+        assert f"]({link})" in paper.cells[0].source
+
+
+def test_the_first_cell_says_how_to_get_the_library(paper):
+    first = code_cells(paper)[0].source
+    assert "%pip install" in first
+    assert "import colorize_lib" in first  # before Keras: it keeps TensorFlow's notes away
+    assert "keras" not in first.lower().replace("before keras", "")
+
+
+def test_photographs_are_jpeg(notebook):
+    """Photographs as PNG make a notebook several times larger; drawings are PNG."""
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    drawn = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+    assert not [data for data in drawn if len(data) > 200_000]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

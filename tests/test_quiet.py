@@ -53,3 +53,14 @@ def test_installing_again_changes_nothing():
     quiet.install()
     quiet.install()
     assert len(sys.meta_path) <= len(before) + 1
+
+
+def test_the_types_that_a_processor_lacks_are_no_message():
+    code = (
+        "import colorize_lib as cl, numpy as np, tensorflow as tf\n"
+        "colorizer = cl.Colorizer(cl.build('cnn', size=16, width=0.1), 'polychromify')\n"
+        "tf.nn.softmax(tf.zeros([1, 2], 'float16'))\n"
+        "colorizer.compile('adam', 'mse')\n"
+        "colorizer.predict_color(np.zeros((1, 16, 16, 3), 'uint8'))\n"
+    )
+    assert error_output(code) == ""

@@ -66,8 +66,7 @@ def rescore(folder, dataset, build, photos=None, public=None, keep="last"):
     scores = Scores.read(folder, keep)
     pictures = {name: system for name, system in systems.items() if name in scores.tables}
     if photos is not None and pictures:
-        place = folder / "figures" if (folder / "figures").is_dir() else folder
-        with files.atomic(place / "photos.jpg") as path:
+        with files.atomic(folder / "figures" / "photos.jpg") as path:
             report.photographs(pictures, photos)[0].savefig(path)
     return scores, _write(folder, paper, manifest, scores, len(train))
 

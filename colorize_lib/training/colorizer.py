@@ -19,7 +19,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from colorize_lib import color, files, models
+from colorize_lib import color, files, models, quiet
 from colorize_lib.acceleration import accelerate, accelerate_optimizer
 from colorize_lib.color import guided_filter
 from colorize_lib.errors import InputError, reason
@@ -54,6 +54,7 @@ class Colorizer(resident.ResidentModel):
 
     def __init__(self, network, convention, channels=None, accelerate=True):
         super().__init__(name=f"colorizer_{network.name}", dtype="float32")
+        quiet.settle()
         self.network = network
         self.accelerated = accelerate
         self._run = self._faster(network)

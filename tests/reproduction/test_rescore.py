@@ -71,7 +71,7 @@ def test_an_unscored_run_is_scored(run, dataset, keep, epoch):
     claim = "One network for each channel scores higher than one for both (Table 2)"
     assert metrics["claims"][claim]["verdict"] == "one run"  # equal epochs
     assert table.loc["polychromify", ("", "epoch")] == epoch
-    assert (run / "photos.jpg").stat().st_size > 1000
+    assert (run / "figures" / "photos.jpg").stat().st_size > 1000
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["finished"]
     assert manifest["scored"] == {"polychromify": {"keep": keep, "epoch": int(epoch), "epochs": 2}}
