@@ -144,7 +144,9 @@ def test_profiles(path):
     assert profiles["quick"].keys() == profiles["paper"].keys()
     assert {name.lower() for name in names if name != "PROFILES"} <= set(KNOWN)
     for profile in profiles:
-        given = {name: value for name, value in names.items() if name != "PROFILE"} | {"PROFILE": profile}
+        given = {name: value for name, value in names.items() if name not in ("PROFILE", "PROFILES")} | {
+            "PROFILE": profile
+        }
         assert parameters.resolve(profiles, given).label == ("paper" if profile == "paper" else "quick (budgeted)")
 
 
