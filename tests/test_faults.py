@@ -277,7 +277,7 @@ PROFILES = parameters.profiles(quick={"epochs": 2}, paper={"epochs": 25})"""
             assert process.returncode == -number
         else:
             assert process.returncode == 130
-            assert error == "Stopped. The same command resumes after the last finished epoch.\n"
+            assert error == "Stopped; the same command resumes after what is finished.\n"
         with files.lock(tmp_path / "runs" / "unet" / "mine", "run", wait=30):  # the kernel is gone, its lock is free
             pass
     (tmp_path / "runs" / "unet" / "mine" / "go on").touch()

@@ -98,6 +98,7 @@ def train(system, run, home, images=32, **given):
 
 
 def _in_a_fork(arguments):
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 — standard output is for answers, not for what a run prints
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if memory := arguments.pop("memory", None):
