@@ -26,6 +26,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def _has_kernel(self, inputs):
         plain = self.scale and self.center and not self.renorm and not self.synchronized
+        plain = plain and self.variable_dtype == "float32" and self.compute_dtype in ("float32", "bfloat16", "float16")
         return plain and self.axis in (-1, 3) and len(inputs.shape) == 4 and kernels.on_tensorflow_cpu(inputs)
 
 

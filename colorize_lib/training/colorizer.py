@@ -9,6 +9,8 @@ import io
 import json
 import math
 import re
+import shutil
+import tempfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -276,7 +278,8 @@ def load_weights(network, path):
         _check_unpacked_size(path, network)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the error says enough
-            network.load_weights(path)
+            with _named_as_now(path) as named:
+                network.load_weights(named)
     except InputError:
         raise
     except Exception as error:  # a damaged file can fail in any part of the readers of zip and HDF5
@@ -289,6 +292,23 @@ def load_weights(network, path):
             raise InputError(
                 f"The weights in {path} are not finite at {variable.path}: they are damaged, get them again."
             )
+
+
+@contextlib.contextmanager
+def _named_as_now(path):
+    """The path, or that of a copy where batch normalization without the batch is named as a class that the project once had."""
+    former = "frozen_batch_normalization"
+    with h5py.File(path) if path.suffix == ".h5" else contextlib.nullcontext({}) as file:
+        names = [name for name in file.get("layers", ()) if name.startswith(former)]
+    if not names:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = shutil.copy(path, folder)
+        with h5py.File(copy, "r+") as file:
+            for name in names:
+                file.move(f"layers/{name}", f"layers/{name.removeprefix('frozen_')}")
+        yield copy
 
 
 def _check_unpacked_size(path, network):

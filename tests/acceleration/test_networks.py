@@ -3,11 +3,13 @@
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 from colorize_lib import models
 from colorize_lib.acceleration import accelerate, kernels
 from colorize_lib.apps.trained import WEIGHTS
+from colorize_lib.errors import InputError
+from colorize_lib.training.adversarial import AdversarialColorizer, adam_optimizers
 from colorize_lib.training.colorizer import Colorizer
 
 
@@ -137,9 +139,8 @@ def test_a_colorizer_keeps_its_weights_once_and_in_its_network(tmp_path):
 
 
 def test_a_colorizer_says_what_to_save_instead(tmp_path):
-    from colorize_lib.errors import InputError
-
     model = Colorizer(small_network(), "kth")
+    model(np.zeros((1, 8, 8, 3), "uint8"))
     with pytest.raises(
         InputError, match=r"A Colorizer cannot be saved as a whole: save its network by network\.save\(path\)"
     ):
@@ -156,3 +157,29 @@ def test_the_bundled_weights_fit_the_plain_and_the_faster_network():
     faster.load_weights(WEIGHTS / "polychromify.weights.h5")
     np.testing.assert_allclose(faster.predict(lightness, verbose=0), expected, atol=1e-5)
     assert np.ptp(expected) > 0.05
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="messages of TensorFlow's graph optimizer")
+@pytest.mark.parametrize("accelerated", [True, False])
+def test_adversarial_training_prints_no_message_of_the_graph_optimizer(accelerated, capfd):
+    parts = [models.build(name, size=16, width=0.05) for name in ("kth_generator", "patch_discriminator")]
+    classifier = models.build("vac_classifier", size=16, width=0.05, classes=2)
+    model = AdversarialColorizer(*parts, classifier, accelerate=accelerated)
+    model.compile(**adam_optimizers())
+    rgb = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype="uint8")
+    model.fit(rgb, np.array([0, 1]), batch_size=2, verbose=0)
+    messages = capfd.readouterr().err
+    assert ("LeakyReluGrad" in messages) == (not accelerated), "plain layers show that the test would see a message"
+
+
+@pytest.mark.parametrize("policy", ["float64", "bfloat16"])
+def test_other_precisions_work(policy):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4, 4, 2))
+    x = layers.Conv2D(3, 3, padding="same", dtype=policy)(inputs)
+    network = keras.Model(inputs, layers.BatchNormalization(dtype=policy)(x))
+    batch = images(network)
+    found, expected = (
+        np.array(ops.cast(model(batch, training=True), "float32")) for model in (accelerate(network), network)
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-6 if policy == "float64" else 0.1)
