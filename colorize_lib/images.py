@@ -21,6 +21,7 @@ import struct
 import warnings
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -176,7 +177,9 @@ class Photo:
                 self._image = Image.open(file, formats=_formats(head))
                 _check_size(*self._image.size, max_pixels)
                 self._numbers = self._pictures()
-        self.format = "TIFF" if self._pages else _FORMATS.get(self._image.format, self._image.format)
+            self.format = "TIFF" if self._pages else _FORMATS.get(self._image.format, self._image.format)
+            file.seek(0)
+            self._note_depth(file.read(4096))
 
     def __len__(self):
         return len(self._pages or self._numbers)
@@ -211,6 +214,18 @@ class Photo:
             frame = self._frame(number)
         self.notes.append("the file is incomplete or damaged; what is missing stays blank")
         return frame
+
+    def _note_depth(self, head):
+        """A note where the decoder gives 8 bits of a file that has more."""
+        bits = 8
+        if self.format == "AVIF" and (place := head.find(b"av1C")) >= 0:
+            bits = 10 if head[place + 6] & 0x40 else 8
+        elif self.format == "HEIF":
+            bits = self._image.info.get("bit_depth", 8)
+        elif self.format == "JPEG2000" and not self.deep and (place := head.find(b"\xff\x51")) >= 0:
+            bits = (head[place + 40] & 0x7F) + 1
+        if bits > 8:
+            self.notes.append(f"its {bits} bits or more a sample are read as 8 bits")
 
     def _frame(self, number):
         if self._pages:
@@ -738,6 +753,12 @@ def encode(frames, kind, metadata=None, *, quality=None, loop=0, **options):
         if frames[0].pixels.dtype == np.uint16:
             return (_deep_png if kind == "PNG" else _deep_ppm)(frames[0], each[0])
         return _encode(frames, kind, each[0], quality, loop, options)
+
+
+def save_jpeg(image, path, quality, subsampling="4:2:0"):
+    """Write a `PIL.Image.Image` as a JPEG; Pillow does not notice when the disk fills while it writes by itself."""
+    frame = Frame(np.asarray(image.convert("RGB")))
+    Path(path).write_bytes(encode([frame], "JPEG", quality=quality, subsampling=subsampling))
 
 
 def _in_eight_bits(frame):

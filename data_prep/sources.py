@@ -240,10 +240,18 @@ def _folder_plan(name, root, size, options, managed):
     tops = [item.split("/")[0] if "/" in item else None for item in items]
     classes = sorted({top for top in tops if top is not None})
     labels = {item: -1 if top is None else classes.index(top) for item, top in zip(items, tops, strict=True)}
-    stats = [(root / item).stat() for item in items]
-    state = repr([(stat.st_size, stat.st_mtime_ns) for stat in stats])
+    state = repr([_state(root / item) for item in items])
     reader = Photos(root, size, options["geometry"], managed)
     return Plan(name, size, classes, _by_chance(items, labels, reader, options), _notes(root, reader), state)
+
+
+def _state(path):
+    """Size and time of a file; None of a link that leads nowhere, which the reader will name."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def photos(home, size, options):

@@ -1,6 +1,7 @@
 """colorize_lib.images: every kind of image file comes out right, or is refused with a reason."""
 
 import io
+import resource
 import struct
 import sys
 import time
@@ -17,7 +18,7 @@ from PIL import Image, ImageCms, JpegImagePlugin
 from skimage.color import rgb2lab
 
 from colorize_lib.errors import InputError
-from colorize_lib.images import Frame, Metadata, Photo, decode, encode
+from colorize_lib.images import Frame, Metadata, Photo, decode, encode, save_jpeg
 from data_prep.readers import Photos
 
 try:
@@ -528,6 +529,29 @@ def test_a_file_that_ends_early_is_read_on_request():
     found = photo.frame().pixels
     np.testing.assert_array_equal(found[: len(found) // 3], whole[: len(found) // 3])
     assert "incomplete" in photo.notes[0]
+
+
+def test_depth_that_the_decoder_does_not_keep_is_noted():
+    deep = COLOURS.astype(np.uint16) * 257
+    notes = Photo(io.BytesIO(imagecodecs.avif_encode(deep >> 6, bitspersample=10))).notes
+    assert notes == ["its 10 bits or more a sample are read as 8 bits"]
+    notes = Photo(io.BytesIO(imagecodecs.jpeg2k_encode(deep))).notes
+    assert notes == ["its 16 bits or more a sample are read as 8 bits"]
+    assert Photo(io.BytesIO(encode([Frame(COLOURS)], "AVIF"))).notes == []
+    assert Photo(io.BytesIO(encode([Frame(COLOURS)], "JPEG2000"))).notes == []
+
+
+def test_a_jpeg_is_written_whole_or_not_at_all(tmp_path):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200, 3), "uint8"))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5 * 1024, before[1]))
+    try:
+        with pytest.raises(OSError, match="large"):
+            save_jpeg(noise, tmp_path / "a.jpg", 95)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    save_jpeg(noise, tmp_path / "a.jpg", 95)
+    assert Image.open(tmp_path / "a.jpg").size == (200, 200)
 
 
 @pytest.mark.skipif(pillow_heif is None, reason="pillow-heif is not installed")

@@ -34,6 +34,7 @@ from PIL import Image
 
 from colorize_lib import files
 from colorize_lib.errors import InputError
+from colorize_lib.images import save_jpeg
 
 LENGTH = 20  # pictures of one round
 TOO_FAST = 1.0  # seconds: quicker answers are dropped, as in the paper
@@ -169,7 +170,7 @@ def _write(folder, trained, source, limit, report):
         colorized = {str(number): Image.fromarray(network.colorize(photo)) for number, network in enumerate(colorizers)}
         for form, picture in ({"real": photo} | colorized).items():
             with files.atomic(folder / f"{_file(name)}-{form}.jpg") as path:
-                picture.save(path, "JPEG", quality=95, subsampling=0)
+                save_jpeg(picture, path, 95, "4:4:4")
         if report:
             report(done + 1, len(names))
     if not credits:

@@ -10,6 +10,8 @@ import sys
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from colorize_lib.images import save_jpeg
+
 SIDE = 160  # pixels of a picture, at least
 QUALITY = 88  # of JPEG
 
@@ -151,7 +153,7 @@ class Pictures:
 
     def savefig(self, path, **options):
         """Write a JPEG, whatever the path's suffix. `options` are matplotlib's, for whom this method is called as well."""
-        self.image.save(path, "JPEG", quality=QUALITY)
+        save_jpeg(self.image, path, QUALITY)
 
     def _repr_jpeg_(self):
         data = io.BytesIO()

@@ -33,7 +33,7 @@ from colorize_lib.color import bins, metrics
 from colorize_lib.dataset import Split, joined
 from colorize_lib.errors import InputError
 from colorize_lib.evaluation import photographs as measure
-from colorize_lib.images import decode
+from colorize_lib.images import decode, save_jpeg
 from colorize_lib.models.natural import STEP, classifier
 from colorize_lib.reproduction import parameters
 from colorize_lib.training import distribution, machine, runs
@@ -239,7 +239,7 @@ def train(settings, datasets, photographs, test=None, others=None):
         }
         run.metrics["test"] = score(list(test.values()), results) | {"edges": edges(colorizer, test.values())}
         with files.atomic(run.folder / "photographs.jpg") as path:
-            contact_sheet(list(test.values()), results).save(path, quality=88)
+            save_jpeg(contact_sheet(list(test.values()), results), path, 88)
     run.finish()
     return run
 

@@ -1,9 +1,10 @@
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
-from colorize_lib import models
-from colorize_lib.apps import guided, public_weights
+from colorize_lib import __main__, models
+from colorize_lib.apps import guided, public_weights, trained
 from colorize_lib.errors import InputError
 
 
@@ -55,3 +56,35 @@ def test_it_takes_the_weights_of_the_data_home(monkeypatch):
     loaded = guided.GuidedColorizer().network
     kernel = full.get_layer("block1_conv1").kernel
     np.testing.assert_array_equal(loaded.get_layer("block1_conv1").kernel, kernel)
+
+
+def test_hints_are_read_from_a_file(tmp_path):
+    (tmp_path / "hints.txt").write_text("0.25 1 #ff0000 ; the roof\n\n; nothing\n0.5, 0.5, #00ff00\n")
+    hints = guided.read_hints(tmp_path / "hints.txt")
+    assert hints == (guided.hint(0.25, 1, "#ff0000"), guided.hint(0.5, 0.5, "#00ff00"))
+    for wrong in ("2 0 #ff0000", "0 0", "0 0 red", "x y #ff0000"):
+        (tmp_path / "wrong.txt").write_text(f"0 0 #000000\n{wrong}\n")
+        with pytest.raises(InputError, match=r"wrong\.txt, line 2, is no hint"):
+            guided.read_hints(tmp_path / "wrong.txt")
+    with pytest.raises(InputError, match="it does not exist"):
+        guided.read_hints(tmp_path / "missing.txt")
+
+
+def test_the_command_takes_hints(tmp_path, network, monkeypatch):
+    colorizer = guided.GuidedColorizer(network, size=64)
+    monkeypatch.setattr(trained, "load", lambda *arguments, **options: colorizer)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 90, 3), dtype="uint8")).save(tmp_path / "a.png")
+    (tmp_path / "hints.txt").write_text("0.75 0.25 #ff0000\n")
+    assert __main__.main(["colorize", str(tmp_path / "a.png"), "-o", str(tmp_path / "without")]) == 0
+    arguments = [
+        "colorize",
+        str(tmp_path / "a.png"),
+        "-o",
+        str(tmp_path / "with"),
+        "--hints",
+        str(tmp_path / "hints.txt"),
+    ]
+    assert __main__.main(arguments) == 0
+    results = [np.asarray(Image.open(tmp_path / folder / "a.png")).astype(int) for folder in ("without", "with")]
+    change = np.abs(results[1] - results[0]).sum(-1)
+    assert change[:15, 45:].mean() > change[15:, :45].mean()

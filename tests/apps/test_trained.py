@@ -82,6 +82,10 @@ def test_a_folder_without_networks_is_one_sentence(tmp_path):
     (tmp_path / "best.weights.h5").touch()
     with pytest.raises(InputError, match="describes no network"):
         trained.of_run(tmp_path)[0].load()
+    (tmp_path / "network.json").write_text("[]")
+    for read in (trained.of_run, trained.load_trained, trained.load):
+        with pytest.raises(InputError, match=r"network\.json describes no network"):
+            read(tmp_path)
 
 
 def test_the_bundled_network_gives_equal_outputs_in_onnxruntime(tmp_path):

@@ -429,3 +429,28 @@ def test_the_default_data_home_is_the_users(monkeypatch):
     monkeypatch.delenv("COLORIZE_DATA")
     assert files.data_home().name == "colorize"
     assert files.data_home("~/elsewhere") == Path.home() / "elsewhere"
+
+
+def test_only_regular_files_are_read(tmp_path):
+    """A pipe would never end, a device neither, and a link that leads nowhere is an image that cannot be opened."""
+    for number in range(6):
+        Image.fromarray(np.full((9, 9, 3), 20 * number, "uint8")).save(tmp_path / f"{number}.png")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    with pytest.raises(InputError, match="images cannot be read"):
+        load("folder", path=tmp_path, size=8, jobs=1, test=0, validation=0, home=tmp_path / "home")
+    dataset = load(
+        "folder", path=tmp_path, size=8, jobs=1, test=0, validation=0, allow_skipped=True, home=tmp_path / "home"
+    )
+    reasons = {entry["file"]: entry["reason"] for entry in dataset.manifest["skipped"]}
+    assert sorted(reasons) == ["gone.jpg", "pipe.jpg", "zero.jpg"]
+    assert "no regular file" in reasons["pipe.jpg"]
+
+
+@pytest.mark.parametrize("option", [("--size", "7"), ("--limit", "0"), ("--jobs", "-1"), ("--jobs", "two")])
+def test_numbers_have_a_range(option, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["photos", *option])
+    assert stopped.value.code == 2
+    assert "whole number from" in capsys.readouterr().err
