@@ -755,10 +755,14 @@ def encode(frames, kind, metadata=None, *, quality=None, loop=0, **options):
         return _encode(frames, kind, each[0], quality, loop, options)
 
 
-def save_jpeg(image, path, quality, subsampling="4:2:0"):
-    """Write a `PIL.Image.Image` as a JPEG; Pillow does not notice when the disk fills while it writes by itself."""
+def save_jpeg(image, file, quality, subsampling="4:2:0"):
+    """Write a `PIL.Image.Image` as a JPEG to a path or binary file; Pillow itself does not notice when a disk fills."""
     frame = Frame(np.asarray(image.convert("RGB")))
-    Path(path).write_bytes(encode([frame], "JPEG", quality=quality, subsampling=subsampling))
+    content = encode([frame], "JPEG", quality=quality, subsampling=subsampling)
+    if hasattr(file, "write"):
+        file.write(content)
+    else:
+        Path(file).write_bytes(content)
 
 
 def _in_eight_bits(frame):
