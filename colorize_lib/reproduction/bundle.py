@@ -19,7 +19,6 @@ from pathlib import Path
 from colorize_lib import files
 from colorize_lib.errors import InputError
 
-ROOT = Path(__file__).parents[2]
 FOLDER = "colorize"  # in the archive
 
 
@@ -88,11 +87,11 @@ def bundle(datasets, output, wheels, part=None):
         InputError: no wheels, a dataset that is not prepared, no checkout of git, no space.
     """
     output, wheels = Path(output), Path(wheels)
-    lacking = [missing(ROOT / name, wheels) for name in ("requirements.txt", "requirements-jax.txt")]
+    lacking = [missing(files.project_root() / name, wheels) for name in ("requirements.txt", "requirements-jax.txt")]
     if all(lacking):
         some = ", ".join(min(lacking, key=len)[:3])
         raise InputError(f"The wheels in {wheels} are not complete ({some} …): collect them with `make wheelhouse`.")
-    sources = [(path, path.relative_to(ROOT).as_posix()) for path in _code()]
+    sources = [(path, path.relative_to(files.project_root()).as_posix()) for path in _code()]
     sources += [(path, f"wheelhouse/{path.name}") for path in sorted(wheels.iterdir()) if path.is_file()]
     home = files.data_home() / "prepared"
     for name in datasets:
@@ -148,12 +147,16 @@ def _anonymous(entry):
 
 def _code():
     """The files of the checkout that git knows, as they are now."""
-    return [ROOT / name for name in _git("ls-files", "-z").split("\0") if name and (ROOT / name).is_file()]
+    return [
+        path for name in _git("ls-files", "-z").split("\0") if name and (path := files.project_root() / name).is_file()
+    ]
 
 
 def _git(*arguments):
     try:
-        return subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            ["git", "-C", files.project_root(), *arguments], capture_output=True, text=True, check=True
+        ).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise InputError("The code is bundled from a checkout of git, and this is none.") from error
 

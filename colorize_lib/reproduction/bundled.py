@@ -1,4 +1,4 @@
-"""`run.py` of a bundle: installs what lies beside it, without network, and reproduces a paper.
+"""`run.py` of a bundle: installs what lies next to it, without network, and reproduces a paper.
 
     python3.11 run.py vacgan PROFILE=paper EPOCHS=3
 

@@ -58,10 +58,10 @@ class Batches(keras.utils.PyDataset):
 def feed(batches):
     """`Batches` as Keras' `fit`, `evaluate` and `predict` take them fastest; anything else, None too, as it is.
 
-    On TensorFlow this is a `tf.data.Dataset` that is other than Keras' own in two ways. It has no autotuning, whose thread looks at
-    the pipeline after 10, 20, 40 … milliseconds and is often not woken before: about half of the epochs timed lasted until then,
-    one of 1.7 seconds 2.6. And it is no `Dataset.from_generator`, which on Python 3.11 makes the whole process take each larger
-    piece of memory from the system anew: up to a tenth of a training step was spent on that.
+    On TensorFlow this is a `tf.data.Dataset` that differs from Keras' own in two ways. It has no autotuning: that thread looks at
+    the pipeline after 10, 20, 40 … milliseconds, and an epoch can end only when it wakes up, so that about half of the timed
+    epochs took longer, one of 1.7 seconds 2.6. And it is no `Dataset.from_generator`, with which the process, on Python 3.11,
+    requests every larger piece of memory from the system again: that took up to a tenth of a training step.
     """
     if keras.backend.backend() != "tensorflow" or not isinstance(batches, Batches):
         return batches

@@ -1,9 +1,9 @@
 """Several devices of one machine: each batch is divided among them, and every one holds all weights.
 
-`keras.distribution.DataParallel` on JAX, `tf.distribute.MirroredStrategy` on TensorFlow. Losses are those of one device: a batch
-is divided, not enlarged, so that `BATCH_SIZE` stays the paper's, and batch normalization sees all of it. Two differences are left:
-on TensorFlow dropout draws other masks, and a batch that cannot be divided, such as the last one of an epoch, is filled up with
-images of its own.
+JAX uses `keras.distribution.DataParallel`, TensorFlow `tf.distribute.MirroredStrategy`. Losses are those of one device: a batch is
+divided, not enlarged, so that `BATCH_SIZE` stays the paper's, and batch normalization sees the whole batch. Two differences remain:
+on TensorFlow dropout draws other masks, and a batch that cannot be divided evenly, such as the last one of an epoch, is filled up
+by repeating some of its images.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ _known = {}  # one strategy for each set of devices: networks of two TensorFlow 
 
 
 def spread(make, count, build):
-    """The model that `make` returns, to be trained on `count` devices; None or 1: as always.
+    """The model that `make` returns, to be trained on `count` devices; None or 1: on one.
 
     Args:
         make: function without arguments that returns a compiled `Colorizer`.

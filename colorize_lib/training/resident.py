@@ -1,12 +1,12 @@
 """Training with the whole split in the accelerator's memory, and many steps in one compiled call: JAX on a GPU or TPU.
 
-These networks are small: fed batch by batch from the host, a fast accelerator waits for Python, not for its own arithmetic. Here
-the host sends row numbers only; batches are gathered, converted to Lab and learned on the device, up to an epoch of them a call.
-Losses, weights and the order of images are those of training batch by batch, except that the last batch of an epoch, where it is
-smaller than the others, is filled up with images of its own, so that one program does for all.
+These networks are small: fed batch by batch from the host, a fast accelerator waits for Python. Here the host sends only row
+numbers; batches are gathered, converted to Lab and learned on the device, up to a whole epoch in one call. Losses, weights and the
+order of images are those of training batch by batch, with one exception: a smaller last batch of an epoch is filled up by repeating
+its own images, so that one compiled program serves all batches.
 
-A model gets this by `ResidentModel`, its `fit` as always; it takes the other way by itself where there is no accelerator, on
-TensorFlow, on several devices, for batches with a host's `transform`, and for splits that do not fit.
+A model gets this by deriving from `ResidentModel`; its `fit` is called as usual. Training is batch by batch without an accelerator,
+on TensorFlow, on several devices, for batches with a `transform` of the host, and for splits that do not fit into memory.
 """
 
 import functools
@@ -26,7 +26,7 @@ class ResidentBatches(keras.utils.PyDataset):
     """The row numbers of a `Batches`, several batches an item: (int32 (steps, batch size),). `images`, `labels`: on the device.
 
     Args:
-        batches: `Batches`; its `set_epoch` goes on choosing the order.
+        batches: `Batches`; its `set_epoch` still chooses the order.
         steps: batches an item.
         fill: fill up the last batch with images of its own; otherwise it is an item of its own, as are too few others at the end.
     """
