@@ -48,8 +48,8 @@ reproduce-%: setup  ## run a paper's notebook and print its table next to the pa
 data-%: setup  ## fetch, verify and prepare a dataset; `python -m data_prep list` names them
 	@$(PY) -m data_prep $*
 
-# For the two pages: RUNS= run folders, PORT=, OPEN=1 lets other machines in, DATASET= of the Turing test.
-PAGE = $(addprefix --run ,$(RUNS)) $(addprefix --port ,$(PORT)) $(if $(OPEN),--open-to-others)
+# For the two pages: RUNS= run folders, PORT=, OPEN=1 lets other machines in, PUBLIC= name of a reverse proxy, DATASET= of the Turing test.
+PAGE = $(addprefix --run ,$(RUNS)) $(addprefix --port ,$(PORT)) $(if $(OPEN),--open-to-others) $(addprefix --public-name ,$(PUBLIC))
 
 app: setup  ## colorize photographs by a click: a page on this machine (RUNS="runs/…" adds networks of runs)
 	@$(PY) -m colorize_lib app $(PAGE)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import random
 import sys
 from pathlib import Path
 
@@ -128,22 +129,22 @@ def _convert(arguments):
 
 
 def _served(arguments):
-    names = ("port", "open_to_others", "visitors", "browser")
-    return {name: getattr(arguments, name) for name in names}
+    names = ("port", "open_to_others", "public_names", "visitors", "browser")
+    folders = [Path(folder).absolute() for folder in arguments.run]
+    return {"run_folders": folders, **{name: getattr(arguments, name) for name in names}}
 
 
 def _app(arguments):
-    from colorize_lib.apps.pages import serve
+    import data_prep
+    from colorize_lib.apps.web import photos
 
-    folders = [str(Path(folder).absolute()) for folder in arguments.run]
-    labels = serve.elsewhere(serve.network_labels, folders)  # a wrong folder is said here, not on the page
-    print(f"networks: {', '.join(labels)}", flush=True)
-    serve.serve("colorize_your_photos", runs=folders, **_served(arguments))
+    photos.serve(data_prep.photographs(), **_served(arguments))
 
 
 def _turing_test(arguments):
+    import data_prep
     from colorize_lib.apps import turing
-    from colorize_lib.apps.pages import serve
+    from colorize_lib.apps.web import turing as page
 
     store = turing.Store(arguments.store)
     if arguments.export:
@@ -152,9 +153,13 @@ def _turing_test(arguments):
         for line in (turing.HEADINGS, *turing.table(turing.statistics(store.answers()))):
             print(" | ".join(line))
     if not arguments.export and not arguments.statistics:
-        print("preparing the pictures …", flush=True)
-        pictures = serve.elsewhere(serve.prepared_pictures, arguments.run, arguments.dataset, arguments.images)
-        serve.serve("turing_test", pictures=pictures, store=str(store.path.absolute()), **_served(arguments))
+        if arguments.dataset != "photos":
+            pictures = data_prep.drawn_photographs(arguments.dataset, arguments.images)
+        else:
+            # A network that was trained here may have seen the others.
+            pictures = data_prep.photographs(*(["test"] if arguments.run else []))
+            pictures = random.Random(0).sample(pictures, min(arguments.images, len(pictures)))
+        page.serve(pictures, store, **_served(arguments))
 
 
 def _results(arguments):
@@ -198,9 +203,17 @@ def _add_page(command, run):
     command.add_argument(
         "--visitors",
         type=number(int, 1, 1000),
-        default=4,
+        default=24,
         metavar="N",
-        help="at most N at once (default: %(default)s)",
+        help="requests at once, at most (default: %(default)s)",
+    )
+    command.add_argument(
+        "--public-name",
+        action="append",
+        default=[],
+        dest="public_names",
+        metavar="HOST",
+        help="name by which a reverse proxy on this machine makes the page known; may be repeated",
     )
     command.add_argument("--no-browser", dest="browser", action="store_false", help="do not open the browser")
     command.add_argument(
@@ -292,11 +305,17 @@ def _parser():
     _add_page(command, "run folder whose networks are offered next to the bundled ones; may be repeated")
     command.set_defaults(call=_app)
     command = commands.add_parser("turing-test", help="the Turing test of VAC+GAN: a page on this machine")
-    _add_page(command, "run folder whose networks are tested instead of the bundled ones; may be repeated")
+    _add_page(command, "run folder whose networks are tested instead of the default one; may be repeated")
     command.add_argument(
         "--dataset", default="photos", help="its test images are shown (default: the bundled photographs)"
     )
-    command.add_argument("--images", type=number(int, 1, 1_000_000), metavar="N", help="draw N of them at random")
+    command.add_argument(
+        "--images",
+        type=number(int, 1, 1_000_000),
+        default=500,
+        metavar="N",
+        help="at most N of them are used (default: %(default)s)",
+    )
     command.add_argument("--store", metavar="FILE", help="SQLite file of the answers (default: among the runs)")
     command.add_argument("--statistics", action="store_true", help="print the statistics, serve nothing")
     command.add_argument("--export", metavar="FILE", help="write all answers to a CSV file, serve nothing")

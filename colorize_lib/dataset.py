@@ -12,6 +12,16 @@ import numpy as np
 from colorize_lib.errors import InputError
 
 
+@dataclass(frozen=True)
+class Photograph:
+    """One picture for people: `name` in its collection, `title` and `credit` in words, `content` of its JPEG or PNG file."""
+
+    name: str
+    title: str
+    credit: str
+    content: bytes
+
+
 class Images:
     """Rows of one split, over all its files: `len`, `shape`, and indexing by a slice or an array of row numbers.
 

@@ -7,11 +7,15 @@
 cache folder): archives and unpacked sources as their publishers name them, prepared arrays in `prepared/KEY`.
 """
 
+import io
 import os
 import time
 from pathlib import Path
 
+import numpy as np
+
 from colorize_lib import files
+from colorize_lib.dataset import Photograph
 from colorize_lib.errors import InputError
 from data_prep import prepared
 
@@ -86,6 +90,41 @@ def load(
     plan.notes.update(options=options, limit=limit, terms=spec.terms)
     report = report or _report_to_driver(name)
     return arrays.write(plan, folder, jobs=jobs, dask=dask, allow_skipped=allow_skipped, wait=wait, report=report)
+
+
+def photographs(*splits):
+    """The bundled photographs, or those of some `splits`, as a list of `colorize_lib.dataset.Photograph`. Raises InputError."""
+    from data_prep import sources
+
+    rows = [row for row in sources.read_photo_table() if not splits or row["split"] in splits]
+    return [
+        Photograph(row["file"], row["title"], _credit(row), (sources.PHOTOS / row["file"]).read_bytes()) for row in rows
+    ]
+
+
+def _credit(row):
+    """Author and licence of a bundled photograph, as its licence asks for."""
+    licence = row["licence"].removeprefix("LicenseRef-").replace("-", " ")
+    return f"{row['author']}, {licence}"
+
+
+def drawn_photographs(name, limit, seed=0):
+    """Images of a dataset's test split as a list of `colorize_lib.dataset.Photograph`: at most `limit`, drawn with `seed`.
+
+    Rows without any colour are left out. Raises InputError, see `load`.
+    """
+    from PIL import Image
+
+    split = load(name)["test"]
+    rows = np.setdiff1d(np.arange(len(split)), split.gray)
+    if len(rows) > limit:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
+    found = []
+    for row, pixels in zip(rows.tolist(), split.images[rows], strict=True):
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        found.append(Photograph(f"{name}/{row}", f"{name}, test image {row}", "", file.getvalue()))
+    return found
 
 
 def _checked_size(spec, name, size):

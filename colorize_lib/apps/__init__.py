@@ -1,1 +1,1 @@
-"""Trained networks for people: photographs, the two pages, the Turing test."""
+"""Trained networks for people: photographs, the web application, the Turing test."""

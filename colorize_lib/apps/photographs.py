@@ -18,10 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from colorize_lib import files, images
-from colorize_lib.apps import trained
-from colorize_lib.apps.guided import GuidedColorizer
 from colorize_lib.errors import InputError, is_out_of_memory, reason
-from colorize_lib.training.distribution import VividColorizer
 
 LIST = ".colorized.jsonl"
 FILMS = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv")
@@ -177,13 +174,13 @@ def _distinct(photographs):
 
 
 def colorize_files(
-    names, model=trained.DEFAULT, *, output=None, weights=None, size=None, existing="leave", settings=None, report=None
+    names, model=None, *, output=None, weights=None, size=None, existing="leave", settings=None, report=None
 ):
     """Colorize photographs and write the results. One that fails does not stop the others.
 
     Args:
         names: see `find`; the photograph from standard input ("-") is written to standard output, unless there is an `output`.
-        model: name of the network, or folder of a system that a run trained.
+        model: name of the network, or folder of a system that a run trained; None: `trained.DEFAULT`.
         output: folder of the results, under the photographs' names; None: next to each photograph, as NAME-colorized.
         weights: file of weights; None: the bundled or the public ones.
         size: side of the network's input in pixels; None: the network's own.
@@ -200,10 +197,15 @@ def colorize_files(
     """
     from tqdm import tqdm
 
+    from colorize_lib.apps import trained
+    from colorize_lib.apps.guided import GuidedColorizer
+    from colorize_lib.training.distribution import VividColorizer
+
     settings, report = settings or Settings(), Report() if report is None else report
     photographs = _listed(names, report)
     if not photographs:
         return report
+    model = model or trained.DEFAULT
     colorizer = trained.load(model, weights, **({"size": size} if size else {}))
     if settings.vivid is not None:
         if not isinstance(colorizer, VividColorizer):

@@ -7,19 +7,27 @@ for found in trained.find(["runs/polychromify/real"]):
     print(found.label, found.load().colorize("photo.jpg").shape)
 """
 
+import contextlib
+from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from colorize_lib import files, models
 from colorize_lib.apps import public_weights
 from colorize_lib.apps.guided import GuidedColorizer
 from colorize_lib.errors import InputError
+from colorize_lib.papers import published
 from colorize_lib.training.colorizer import Colorizer, load_weights
 from colorize_lib.training.distribution import VividColorizer
 
 DEFAULT = "polychromify"  # the network that is used where none is named
 WEIGHTS = Path(__file__).parent / "weights"
 _SUFFIX = ".weights.h5"
+_PUBLIC_TITLES = {
+    "eccv16": "Zhang, Isola and Efros 2016 (ECCV16)",
+    "siggraph17": "Zhang et al. 2017, which takes your own colours (SIGGRAPH17)",
+}
 _PUBLIC_SIZE = 256  # pixels; near to what the public networks were trained with
 
 
@@ -192,3 +200,30 @@ def place(name):
     if name in public_weights.FILES:
         return f"get them: python -m colorize_lib convert {name}"
     return f"train it: make reproduce-{models.entry(name).paper or name}"
+
+
+def titles(found):
+    """A name in words for each `Trained`, every one different."""
+    counts, result = Counter(), []
+    for item in found:
+        text = _title(item)
+        counts[text] += 1
+        result.append(text if counts[text] == 1 else f"{text}, no. {counts[text]}")
+    return result
+
+
+def _title(item):
+    if item.kind == "public":
+        return _PUBLIC_TITLES.get(item.model, item.model)
+    if item.kind == "bundled":
+        paper = models.entry(item.model).paper
+        source = published(paper) if paper else None
+        words = item.model.replace("_", " ").capitalize()
+        return f"{words} ({source['authors'].split(',')[0]} {source['year']})" if source else f"{words} colours"
+    folder = item.weights.parent
+    words = folder.name.replace("_", " ").capitalize()
+    with contextlib.suppress(InputError, KeyError, TypeError, ValueError):
+        manifest = files.read_json(folder.parent / "manifest.json", "description of a run")
+        day = datetime.fromisoformat(manifest["started"])
+        return f"{words}, trained here on {day.day} {day:%B %Y} ({manifest['label']})"
+    return f"{words}, trained here"

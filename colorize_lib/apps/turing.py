@@ -1,29 +1,30 @@
-"""The human test of VAC+GAN: can people tell colorized photographs from real ones?
+"""The Turing test of Galvão, Santos and Sánchez-Mateos 2019: can people tell colorized photographs from real ones?
 
-Galvão, Santos and Sánchez-Mateos 2019, sections 5.2 and 6, and their released form: one picture at a time, "real" or
-"colorized"; answers under one second are dropped; accuracy and rates per model, participants, mean time. A second form shows the
-real and the colorized picture next to each other and asks which one is colorized.
+Sections 5.2 and 6, and their released form: one picture at a time, "real" or "colorized"; answers given in under one second
+are dropped; accuracy and rates per model, participants, mean time. A second form shows the real and the colorized picture side
+by side and asks which one is colorized.
 
 - A participant is a random number and nothing else: no name, no address; a day, no hour.
-- No participant sees a photograph in both forms: the database refuses it. The side-by-side form, which shows both at once, uses
-  up its photographs for the other form as well.
+- No participant sees a photograph in both forms: the database refuses it. The side-by-side form, which shows both pictures at once,
+  uses up its photographs for the other form as well.
 - Half of the pictures are real; of the other half each model has the same share. A real picture is shown in the place of one
-  model, so that each has as many of both. Order and places are random; what has been shown least is shown first.
+  model, so that each model has as many of both. Order and places are random; what has been shown least is shown first.
 - Positive means real, as in the released form: the true-positive rate is the share of real pictures that were recognized, the
   true-negative rate that of colorized pictures.
 
-Answers lie in one SQLite file, in a transaction each: safe with several people at once and after a crash. Nothing here imports
-Keras, so that a process that only asks costs little memory; only `prepare` does, when the pictures are not there yet.
+Answers are in one SQLite file, each written in a transaction of its own, which is safe with several people at once and after a
+crash. Nothing here imports Keras, so that a process that only asks needs little memory.
 """
 
 import contextlib
 import csv
 import datetime
+import functools
 import hashlib
+import io
 import json
 import math
 import random
-import re
 import secrets
 import sqlite3
 from dataclasses import dataclass
@@ -40,8 +41,8 @@ LENGTH = 20  # pictures of one round
 TOO_FAST = 1.0  # seconds: quicker answers are dropped, as in the paper
 SLOWEST = 3600.0  # seconds: somebody went away
 FORMS = ("single", "compare")
-SIDE = 448  # pixels of a picture's longer side; smaller ones, of the datasets, are enlarged to half of it
-_VERSION = 1  # of the prepared pictures
+SIDE = 1024  # pixels of a picture's longer side at most; those with less than half of it are enlarged to half
+_VERSION = 2  # of the prepared pictures
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,20 @@ class Pictures:
     models: tuple
     credits: dict
 
-    def read(self, image, model=None):
-        """The bytes of a JPEG file: the real picture of `image`, or the one that `model` colorized."""
+    def path(self, image, model=None):
+        """The JPEG file of the real picture of `image`, or of the one that `model` colorized."""
         form = "real" if model is None else self.models.index(model)
-        return (self.folder / f"{_file(image)}-{form}.jpg").read_bytes()
+        return self.folder / f"{_file(image)}-{form}.jpg"
+
+    def read(self, image, model=None):
+        """The bytes of `path`."""
+        return self.path(image, model).read_bytes()
+
+    @functools.cached_property
+    def files(self):
+        """{name: path} of all files."""
+        paths = [self.path(image, model) for image in self.credits for model in (None, *self.models)]
+        return {path.name: path for path in paths}
 
 
 def _file(image):
@@ -63,21 +74,19 @@ def _file(image):
 
 
 def home():
-    """Folder of pictures and answers, `turing-test` among the runs."""
+    """Folder of the pictures and the answers: `turing-test`, among the runs."""
     return files.run_root() / "turing-test"
 
 
-def prepare(trained, dataset="photos", limit=None, folder=None, report=None):
-    """Real and colorized pictures, the same for everybody, made once.
+def prepare(trained, photographs, folder=None, report=None):
+    """Make real and colorized pictures, the same for everyone; they are made once.
 
     Both go through the same steps, and both are stored as JPEG of quality 95 without chroma subsampling, so that only the colours
     differ. Photographs without any colour are left out.
 
     Args:
         trained: list of `trained.Trained`.
-        dataset: "photos", or the name of a dataset of `data_prep`, whose test split is taken. Of the bundled photographs all
-            are taken where no network was trained here, else those of the test split.
-        limit: at most so many photographs, drawn at random.
+        photographs: list of `colorize_lib.dataset.Photograph`.
         folder: where the pictures go, in a folder of their own; None: `home()`.
         report: function of (done, all).
 
@@ -89,22 +98,16 @@ def prepare(trained, dataset="photos", limit=None, folder=None, report=None):
     """
     if not trained:
         raise InputError("The Turing test needs a network that colorizes: name a run folder.")
-    source = (
-        _bundled_photos(any(item.kind == "run" for item in trained)) if dataset == "photos" else _test_split(dataset)
-    )
     described = [
-        _VERSION,
-        SIDE,
-        dataset,
-        limit,
-        source.key,
+        [_VERSION, SIDE],
         [[item.label, files.sha256(item.weights)] for item in trained],
+        [[photo.name, photo.credit, hashlib.sha256(photo.content).hexdigest()] for photo in photographs],
     ]
     key = hashlib.sha256(json.dumps(described).encode()).hexdigest()[:12]
     folder = Path(folder or home()) / f"pictures-{key}"
     with files.lock(folder, "pictures", wait=600):
         if not (folder / "index.json").exists():
-            _write(folder, trained, source, limit, report)
+            _write(folder, trained, photographs, report)
     return open_pictures(folder)
 
 
@@ -114,68 +117,26 @@ def open_pictures(folder):
     return Pictures(Path(folder), tuple(index["models"]), index["credits"])
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Photographs: `key` of their content, `credits` {name: text}, and `read`, from name to `PIL.Image.Image`."""
+def _write(folder, trained, photographs, report):
+    from colorize_lib.apps.trained import titles
 
-    key: str
-    credits: dict
-    read: callable
-
-
-def photo_table():
-    """Rows of the bundled photographs, {file: row of photos.csv}, and their folder."""
-    import data_prep
-
-    folder = Path(data_prep.__file__).parent / "photos"
-    with open(folder / "photos.csv", encoding="utf-8", newline="") as file:
-        return {row["file"]: row for row in csv.DictReader(file)}, folder
-
-
-def credit(row):
-    """Title, author and licence of a bundled photograph, as its licence asks for."""
-    licence = row["licence"].removeprefix("LicenseRef-").replace("-", " ")
-    return f"{row['title']}, {row['author']}, {licence}"
-
-
-def _bundled_photos(test_only):
-    table, folder = photo_table()
-    chosen = {name: row for name, row in table.items() if not test_only or row["split"] == "test"}
-    key = hashlib.sha256("".join(row["sha256"] for row in chosen.values()).encode()).hexdigest()
-    return _Source(key, {name: credit(row) for name, row in chosen.items()}, lambda name: Image.open(folder / name))
-
-
-def _test_split(dataset):
-    from data_prep import load
-
-    loaded = load(dataset)
-    split = loaded["test"]
-    rows = {f"{dataset}/{row}": row for row in range(len(split)) if row not in set(split.gray.tolist())}
-    credits = dict.fromkeys(rows, "")
-    return _Source(loaded.fingerprint, credits, lambda name: Image.fromarray(split.images[[rows[name]]][0]))
-
-
-def _write(folder, trained, source, limit, report):
-    names = sorted(source.credits)
-    if limit is not None and limit < len(names):
-        names = sorted(random.Random(0).sample(names, limit))
-    colorizers = [item.load() for item in trained]
+    models, colorizers = titles(trained), [item.load() for item in trained]
     credits = {}
-    for done, name in enumerate(names):
-        photo = _sized(source.read(name).convert("RGB"))
+    for done, photograph in enumerate(photographs, 1):
+        with Image.open(io.BytesIO(photograph.content)) as image:
+            photo = _sized(image.convert("RGB"))
         values = np.asarray(photo)
-        if (values.max(-1) == values.min(-1)).all():
-            continue
-        credits[name] = source.credits[name]
-        colorized = {str(number): Image.fromarray(network.colorize(photo)) for number, network in enumerate(colorizers)}
-        for form, picture in ({"real": photo} | colorized).items():
-            with files.atomic(folder / f"{_file(name)}-{form}.jpg") as path:
-                save_jpeg(picture, path, 95, "4:4:4")
+        if (values.max(-1) != values.min(-1)).any():
+            credits[photograph.name] = ", ".join(filter(None, [photograph.title, photograph.credit]))
+            results = [Image.fromarray(network.colorize(photo)) for network in colorizers]
+            for form, picture in {"real": photo, **dict(enumerate(results))}.items():
+                with files.atomic(folder / f"{_file(photograph.name)}-{form}.jpg") as path:
+                    save_jpeg(picture, path, 95, "4:4:4")
         if report:
-            report(done + 1, len(names))
+            report(done, len(photographs))
     if not credits:
         raise InputError("There is no photograph with colours to ask about: choose another dataset.")
-    files.write_json(folder / "index.json", {"models": [item.label for item in trained], "credits": credits})
+    files.write_json(folder / "index.json", {"models": models, "credits": credits})
 
 
 def _sized(photo):
@@ -232,7 +193,7 @@ class Store:
     """Participants, questions and answers in one SQLite file; each method is one transaction.
 
     Raises:
-        InputError: the file is no such database, is locked for longer than half a minute, or cannot be written.
+        InputError: the file is no such database, it is locked for longer than half a minute, or cannot be written.
     """
 
     def __init__(self, path=None):
@@ -255,21 +216,38 @@ class Store:
                 database.close()  # rolls back what was not committed
         except sqlite3.DatabaseError as error:
             raise InputError(
-                f"Cannot use the answers in {self.path} ({error}): check the disk and the file, or choose another with --store."
+                f"Cannot use the answers in {self.path} ({error}): check the disk and the file, or choose another one with --store."
             ) from error
 
-    def participant(self, known=None):
-        """`known`, if it is a participant here, else a new one: 32 hexadecimal digits, drawn at random."""
+    def knows(self, participant):
+        """Whether `participant`, which may be anything, is one here."""
+        if not isinstance(participant, str):
+            return False
         with self._transaction() as database:
-            valid = isinstance(known, str) and re.fullmatch("[0-9a-f]{32}", known)
-            if valid and database.execute("SELECT 1 FROM participants WHERE id = ?", [known]).fetchone():
-                return known
+            return bool(database.execute("SELECT 1 FROM participants WHERE id = ?", [participant]).fetchone())
+
+    def participant(self):
+        """Add a participant: 32 hexadecimal digits, drawn at random. Those of earlier days who never answered are removed."""
+        today = datetime.date.today().isoformat()
+        silent = (
+            "SELECT id FROM participants WHERE day < ? AND id NOT IN "
+            "(SELECT participant FROM trials WHERE answer IS NOT NULL)"
+        )
+        with self._transaction() as database:
+            database.execute(f"DELETE FROM trials WHERE participant IN ({silent})", [today])
+            database.execute(f"DELETE FROM participants WHERE id IN ({silent})", [today])
             new = secrets.token_hex(16)
-            database.execute("INSERT INTO participants VALUES (?, ?)", [new, datetime.date.today().isoformat()])
+            database.execute("INSERT INTO participants VALUES (?, ?)", [new, today])
             return new
 
+    def waits(self, participant, pictures):
+        """Whether a question about these `Pictures` waits for the participant's answer."""
+        with self._transaction() as database:
+            query = "SELECT 1 FROM trials WHERE participant = ? AND pictures = ? AND answer IS NULL"
+            return bool(database.execute(query, [participant, pictures.folder.name]).fetchone())
+
     def plan(self, participant, pictures, form="single", length=LENGTH, rng=None):
-        """Draw a round of questions for a participant; an unfinished one of this form and these pictures is kept.
+        """Draw a round of questions for a participant; an unfinished one of this form about these pictures is kept.
 
         Args:
             participant: from `participant`.
@@ -279,7 +257,7 @@ class Store:
             rng: `random.Random`; None: the system's.
 
         Returns:
-            Number of questions that wait for an answer.
+            The number of questions that wait for an answer.
         """
         if form not in FORMS:
             raise InputError(f"The form is {form!r}: it must be {' or '.join(FORMS)}.")
@@ -328,8 +306,10 @@ class Store:
             Whether it was kept.
 
         Raises:
-            InputError: an answer that is neither true nor false, or a time that is none.
+            InputError: an answer that is neither true nor false, or a time or number that is none.
         """
+        if isinstance(number, bool) or not isinstance(number, int):
+            raise InputError(f"The number of a question is {number!r}: it must be a whole number.")
         if not isinstance(answer, bool):
             raise InputError(f"The answer is {answer!r}: it must be true or false.")
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
@@ -343,7 +323,9 @@ class Store:
             return changed.rowcount == 1
 
     def forget(self, participant):
-        """Delete a participant and all of his or her answers."""
+        """Delete a participant and all of their answers."""
+        if not isinstance(participant, str):
+            return
         with self._transaction() as database:
             database.execute("DELETE FROM trials WHERE participant = ?", [participant])
             database.execute("DELETE FROM participants WHERE id = ?", [participant])

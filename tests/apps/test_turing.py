@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 
+import data_prep
 from colorize_lib import __main__
 from colorize_lib.apps import trained, turing
 from colorize_lib.errors import InputError
@@ -87,10 +88,12 @@ def test_an_unfinished_round_goes_on_and_old_pictures_are_given_up(store, pictur
     first = store.next(person)[0]
     store.answer(person, first.number, True, 2.0)
     reopened = turing.Store(store.path)  # as after a crash
-    assert reopened.participant(person) == person
+    assert reopened.knows(person)
+    assert reopened.waits(person, pictures)
     assert reopened.plan(person, pictures) == 19
     assert reopened.next(person)[0].number == first.number + 1
     others = turing.Pictures(pictures.folder.with_name("pictures-b"), MODELS, pictures.credits)
+    assert not reopened.waits(person, others)
     assert reopened.plan(person, others) == 20
     assert len(reopened.answers(person)) == 1
     assert reopened.plan(person, others, "compare") == 20
@@ -106,6 +109,9 @@ def test_an_answer_counts_once_and_in_turn(store, pictures):
     assert not store.answer(store.participant(), number, True, 2.0)
     (kept,) = store.answers()
     assert (kept["answer"], kept["seconds"]) == (1, 2.0)
+    for odd in ("1", None, True, 1.5, [1]):
+        with pytest.raises(InputError, match="whole number"):
+            store.answer(person, odd, True, 2.0)
     for answer, seconds in ((1, 2.0), ("yes", 2.0), (True, -1), (True, float("nan")), (True, "2"), (True, True)):
         with pytest.raises(InputError):
             store.answer(person, number + 1, answer, seconds)
@@ -114,13 +120,30 @@ def test_an_answer_counts_once_and_in_turn(store, pictures):
 def test_participants_are_random_numbers(store):
     persons = {store.participant() for _ in range(5)}
     assert len(persons) == 5
-    for foreign in ("0" * 32, "Robert'); DROP TABLE trials;--", None, 7):
-        new = store.participant(foreign)
-        assert new not in persons
-        assert len(new) == 32
+    assert all(len(person) == 32 for person in persons)
+    assert all(store.knows(person) for person in persons)
+    for foreign in ("0" * 32, "Robert'); DROP TABLE trials;--", None, 7, [], {}):
+        assert not store.knows(foreign)
+        store.forget(foreign)
     with sqlite3.connect(store.path) as database:
         columns = [row[1] for row in database.execute("PRAGMA table_info(participants)")]
     assert columns == ["id", "day"]
+
+
+def test_who_never_answered_is_removed_the_next_day(store, pictures):
+    silent, answered = store.participant(), store.participant()
+    for person in (silent, answered):
+        store.plan(person, pictures)
+    store.answer(answered, store.next(answered)[0].number, True, 2.0)
+    assert store.knows(silent)
+    store.participant()
+    assert store.knows(silent)  # of today
+    with sqlite3.connect(store.path) as database:
+        database.execute("UPDATE participants SET day = '2020-01-01'")
+    store.participant()
+    assert [store.knows(person) for person in (silent, answered)] == [False, True]
+    assert store.next(silent) == (None, 0)
+    assert len(store.answers()) == 1
 
 
 def test_forgetting_deletes_one_persons_answers_alone(store, pictures):
@@ -216,22 +239,23 @@ def test_export(store, pictures, tmp_path, capsys):
 
 
 def test_pictures_differ_in_colour_alone(tmp_path):
-    networks = trained.bundled()
-    made = turing.prepare(networks, limit=2, folder=tmp_path)
+    networks, photographs = trained.bundled()[:1], data_prep.photographs()[:2]
+    made = turing.prepare(networks, photographs, tmp_path)
     assert len(made.credits) == 2
     assert all(text.count(",") >= 2 for text in made.credits.values())  # title, author, licence
     for image in made.credits:
-        files = [made.read(image), made.read(image, "polychromify")]
+        files = [made.read(image), made.read(image, *made.models)]
         real, colorized = (Image.open(io.BytesIO(content)) for content in files)
         assert real.size == colorized.size
-        assert max(real.size) == turing.SIDE
+        assert turing.SIDE // 2 <= max(real.size) <= turing.SIDE
         assert real.quantization == colorized.quantization
         assert real.info.keys() == colorized.info.keys()
         lightness = [np.asarray(picture.convert("L"), "float32") for picture in (real, colorized)]
         assert np.abs(lightness[0] - lightness[1]).mean() < 6
         assert np.abs(np.asarray(real, "float32") - np.asarray(colorized)).mean() > 3
     before = {path: path.stat().st_mtime_ns for path in made.folder.iterdir()}
-    again = turing.prepare(networks, limit=2, folder=tmp_path)
+    assert sorted(made.files.values()) == sorted(made.folder.glob("*.jpg"))
+    again = turing.prepare(networks, photographs, tmp_path)
     assert again == made
     assert {path: path.stat().st_mtime_ns for path in made.folder.iterdir() if path.name != ".lock"} == {
         path: time for path, time in before.items() if path.name != ".lock"
@@ -246,9 +270,12 @@ def test_pictures_of_a_prepared_dataset(tmp_path):
     for number in range(20):
         values = generator.integers(0, 256, (40, 40, 1 if number % 2 else 3), dtype="uint8")
         Image.fromarray(np.broadcast_to(values, (40, 40, 3)).copy()).save(folder / f"{number}.png")
-    made = turing.prepare(trained.bundled(), str(tmp_path / "own"), folder=tmp_path / "made")
-    assert 0 < len(made.credits) <= 2
+    drawn = data_prep.drawn_photographs(str(tmp_path / "own"), 2)
+    assert 0 < len(drawn) <= 2
+    assert len(data_prep.drawn_photographs(str(tmp_path / "own"), 1)) == 1
+    made = turing.prepare(trained.bundled()[:1], drawn, tmp_path / "made")
+    assert len(made.credits) == len(drawn)
     picture = Image.open(io.BytesIO(made.read(next(iter(made.credits)))))
     assert max(picture.size) >= turing.SIDE // 2
     with pytest.raises(InputError, match="needs a network"):
-        turing.prepare([])
+        turing.prepare([], drawn)

@@ -1,0 +1,291 @@
+"""The process that holds the networks, and how the server talks to it.
+
+The server starts it once; it loads Keras and the first network while the page is there already. It has a few lanes, one pipe
+each: on each it does one job after another, a file by a process of its own (`decoding`), the colours by a network in turn. What
+comes on a lane during a job is the order to give it up.
+"""
+
+import asyncio
+import hashlib
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from colorize_lib.apps.web import decoding
+from colorize_lib.apps.web.decoding import Refused
+from colorize_lib.errors import InputError
+
+LANES = 2
+MAX_HINTS = 100
+_KEPT = 32  # predictions that are kept: moving the saturation, or a download, asks for the same ones again
+
+
+class Studio:
+    """Start and stop the process, and give it jobs; for one event loop.
+
+    Args:
+        run_folders: runs whose networks are offered next to the bundled and the public ones.
+        limits: `decoding.Limits` of a photograph.
+
+    Attributes:
+        networks: what the process offers, a list of dictionaries; None until it is ready.
+        failure: the sentence that says why it cannot start, or None.
+    """
+
+    def __init__(self, run_folders=(), limits=None):
+        self.run_folders, self.limits = [str(folder) for folder in run_folders], limits or decoding.Limits()
+        self.networks = self.failure = None
+        self._process = None
+        self._threads = ThreadPoolExecutor(LANES + 1, thread_name_prefix="studio")
+        self._lanes = asyncio.Queue()
+
+    def start(self):
+        """Start the process; it is ready when `networks` is a list."""
+        context = multiprocessing.get_context("spawn")
+        self.networks, self._lanes = None, asyncio.Queue()
+        reports, told = context.Pipe(duplex=False)
+        ours, theirs = zip(*(context.Pipe() for _ in range(LANES)), strict=True)
+        self._process = context.Process(target=_serve, args=(told, theirs, self.run_folders, self.limits))
+        self._process.start()
+        for end in (told, *theirs):
+            end.close()
+        for lane in ours:
+            self._lanes.put_nowait(lane)
+        self._starting = asyncio.create_task(self._started(reports))
+
+    async def _started(self, reports):
+        try:
+            self.networks, self.failure = await self._read(reports)
+        except EOFError:
+            self.failure = "The process of the networks ended while it started: is there enough memory?"
+
+    async def wait_until_ready(self):
+        """Wait until the networks are loaded. Raises InputError if they cannot be."""
+        await asyncio.shield(self._starting)
+        if self.failure:
+            raise InputError(self.failure)
+
+    def stop(self):
+        """End the process; whoever waits for it gets an error."""
+        self._lanes = None
+        self._process.kill()
+        self._process.join()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def run(self, job, content):
+        """Do a job, `decoding.run`'s or one with the settings of `Networks.colorize`, and return (plain value, list of bytes).
+
+        Cancelling it ends the process that opened the file.
+
+        Raises:
+            Refused: what was sent cannot be used, or not now.
+        """
+        lanes = self._lanes
+        lane = await lanes.get()
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._threads, lane.send, (job, content))
+            answer = asyncio.ensure_future(self._read(lane))
+            try:
+                error, value, buffers = await asyncio.shield(answer)
+            except asyncio.CancelledError:
+                lane.send("stop")
+                await answer  # the lane is free then
+                raise
+        except (EOFError, OSError) as error:
+            if lanes is self._lanes:
+                logging.getLogger(__name__).error("The process of the networks ended: it is started again.")
+                self._process.kill()
+                self._process.join()
+                self.start()
+            raise Refused("The networks had to be started again: try again in a moment.") from error
+        finally:
+            if lanes is self._lanes:
+                lanes.put_nowait(lane)
+        if error:
+            raise Refused(error)
+        return value, buffers
+
+    async def _read(self, pipe):
+        return await asyncio.get_running_loop().run_in_executor(self._threads, pipe.recv)
+
+
+# In the process
+
+
+def _serve(reports, lanes, run_folders, limits):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the server, which ends this process
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        networks = Networks(run_folders)
+        networks.warm_up()
+    except InputError as error:
+        reports.send((None, str(error)))
+        return
+    reports.send((networks.described(), None))
+    threads = [threading.Thread(target=_work, args=(lane, networks, limits), daemon=True) for lane in lanes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()  # they end with the server
+
+
+def _work(lane, networks, limits):
+    while True:
+        try:
+            message = lane.recv()
+        except (EOFError, OSError):
+            return
+        if message == "stop":  # of a job that was done by then
+            continue
+        job, content = message
+        try:
+            network = Asked(networks, **networks.settings(job)) if job["do"] != "open" else None
+            seconds = limits.seconds * (4 if job["do"] == "download" else 1)  # writing some formats takes long
+            value, buffers = decoding.run(job, content, replace(limits, seconds=seconds), network, lane)
+            answer = None, value, buffers
+        except Refused as error:
+            answer = str(error), None, []
+        except decoding.Stopped:
+            answer = "It was given up.", None, []
+        except Exception:
+            logging.getLogger(__name__).exception("A job failed")
+            answer = decoding.FAILED, None, []
+        try:
+            lane.send(answer)
+        except OSError:
+            return
+
+
+class Networks:
+    """The networks, one of which works at a time.
+
+    Args:
+        run_folders: see `Studio`.
+
+    Raises:
+        InputError: a run folder without networks.
+    """
+
+    def __init__(self, run_folders=()):
+        from colorize_lib.apps import trained
+
+        self._found = {item.label: item for item in trained.find(run_folders)}
+        self._titles = trained.titles(self._found.values())
+        self._loaded = {}
+        self._predictions = OrderedDict()
+        self._lock = threading.Lock()
+
+    def described(self):
+        """For each network its `name` in requests, `title` in words, and what it takes: `hints`, `vivid` (its default or None)."""
+        return [
+            {
+                "name": label,
+                "title": text,
+                "hints": item.guided,
+                "vivid": _vivid(self._colorizer(label)) if item.kind == "bundled" else None,
+            }
+            for (label, item), text in zip(self._found.items(), self._titles, strict=True)
+        ]
+
+    def warm_up(self):
+        """Load the first network and let it work once, so that the first visitor does not wait for it."""
+        gray = np.full((64, 64, 3), 128, "uint8")
+        label = next(iter(self._found))
+        self.colorize(gray, self.predict_ab(gray, label), label)
+
+    def settings(self, job):
+        """What a job asks of a network: its label, hints, vividness (None: its default), and saturation, all checked.
+
+        Returns:
+            The arguments of `Asked`.
+
+        Raises:
+            Refused: no such network, hint or number.
+        """
+        from colorize_lib.apps.guided import hint
+
+        label, points = job.get("network"), job.get("hints", [])
+        if not isinstance(label, str) or label not in self._found:
+            raise Refused("There is no network of this name here: load the page again.")
+        if not isinstance(points, list) or len(points) > MAX_HINTS or not all(_is_point(point) for point in points):
+            raise Refused(f"Hints are a list of at most {MAX_HINTS} points with their colours.")
+        try:
+            hints = tuple(hint(*point) for point in points) if self._found[label].guided else ()
+        except InputError as error:
+            raise Refused(str(error)) from error
+        saturation = _number(job, "saturation", 2)
+        return {
+            "label": label,
+            "hints": hints,
+            "vivid": _number(job, "vivid", 1),
+            "saturation": 1.0 if saturation is None else saturation,
+        }
+
+    def predict_ab(self, preview, label, hints=(), vivid=None):
+        """The colours that a network sees in a preview, see `Colorizer.predict_ab`; the latest ones are kept."""
+        with self._lock:
+            colorizer = self._colorizer(label)
+            options = {"hints": hints} if hints else {}
+            if vivid is not None and _vivid(colorizer) is not None:
+                options["vivid"] = vivid
+            key = hashlib.sha256(preview).digest(), preview.shape, label, hints, options.get("vivid")
+            if key not in self._predictions:
+                self._predictions[key] = colorizer.predict_ab(preview, **options)
+                if len(self._predictions) > _KEPT:
+                    self._predictions.popitem(last=False)
+            return self._predictions[key]
+
+    def colorize(self, pixels, ab, label, saturation=1.0):
+        """A photo in the colours `ab`, see `Colorizer.colorize`."""
+        with self._lock:
+            return self._colorizer(label).colorize(pixels, saturation, ab)
+
+    def _colorizer(self, label):
+        if label not in self._loaded:
+            self._loaded[label] = self._found[label].load()
+        return self._loaded[label]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The network of one job, with the job's settings."""
+
+    networks: Networks
+    label: str
+    hints: tuple
+    vivid: float | None
+    saturation: float
+
+    def predict_ab(self, preview):
+        """See `Networks.predict_ab`."""
+        return self.networks.predict_ab(preview, self.label, self.hints, self.vivid)
+
+    def colorize(self, pixels, ab):
+        """See `Networks.colorize`."""
+        return self.networks.colorize(pixels, ab, self.label, self.saturation)
+
+
+def _vivid(colorizer):
+    """How vivid the colorizer is by default, from 0, careful, to 1; None: it knows no such choice."""
+    return getattr(colorizer, "vivid", None)
+
+
+def _is_point(point):
+    return isinstance(point, list) and len(point) == 3
+
+
+def _number(job, name, most):
+    """A number from 0 to `most` of a job; None if it has none."""
+    value = job.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        raise Refused(f"The {name} must be a number from 0 to {most}.")
+    return float(value)
