@@ -26,6 +26,7 @@ if os.environ.get("KERAS_BACKEND") == "jax":
             "apps/test_photographs.py",
             "apps/test_public_weights.py",
             "apps/test_web.py",
+            "apps/test_web_load.py",
         ),
         *("apps/test_turing.py", "benchmarks", "data_prep", "evaluation/test_plots.py", "evaluation/test_regions.py"),
         *(
