@@ -99,7 +99,7 @@ def judge(claim, advantages, epochs, training=True):
     if not comparable(epochs, claim.epochs):
         said = NOT_COMPARABLE
     quantity = QUANTITIES.get(claim.column)
-    unit, digits = (quantity.heading, quantity.digits) if quantity else ("", 1)
+    unit, digits = (quantity.heading, quantity.digits) if quantity else ("", 3)
     return Judgement(claim.sentence, said, mean, low, high, list(epochs), unit, digits, means if len(means) > 1 else [])
 
 
@@ -146,6 +146,29 @@ def _judgement(claim, scores, histories):
     if "0" in epochs:  # a public network's, or a constant's, are its own
         epochs = [max(epochs)] * 2
     return judge(claim, [scores.advantage(*pair, claim.column)], epochs)
+
+
+def compare_settings(grid, sentence, column, by, better, worse, lower=False):
+    """Judge a claim about a setting from several trainings: the mean over all others of the settings, one number a seed.
+
+    Args:
+        grid: pandas DataFrame, one row a training, with its settings, `seed`, the scored `epoch`, and its results.
+        sentence: the claim.
+        column: the result that is compared.
+        by: the setting; the claim says that its value `better` is better than `worse`.
+        lower: whether lower results are better.
+
+    Returns:
+        `Judgement`; "not run" where the grid lacks one of the two.
+    """
+    chosen = grid[grid[by].isin([better, worse])]
+    means = chosen.groupby(["seed", by])[column].mean().unstack()
+    if len(means.columns) < 2:
+        return Judgement(sentence, "not run")
+    differences = (means[worse] - means[better]) if lower else (means[better] - means[worse])
+    scored = chosen.groupby(by)["epoch"].unique()
+    epochs = ["+".join(map(str, sorted(scored[value]))) for value in (better, worse)]
+    return judge(Claim(sentence, str(better), str(worse), column), differences.tolist(), epochs)
 
 
 def plain(judgements):

@@ -190,6 +190,25 @@ class Scores:
         names = {folder_name(name): name for name in (evaluate.GRAY, evaluate.MEAN, evaluate.MEDIAN)}
         return cls({names.get(name, name): read(folder, name) for name in systems}, keep)
 
+    def averaged(self, groups):
+        """`Scores` of groups of systems, such as one network trained with several seeds: of each image the mean over the group.
+
+        Args:
+            groups: {name: names of the systems in the group}.
+        """
+        other = "best" if self.keep == "last" else "last"
+        found = {}
+        for name, members in groups.items():
+            found[name] = {}
+            for which, tables, epochs in (
+                (self.keep, self.tables, self.epochs),
+                (other, self.others, self.other_epochs),
+            ):
+                mean = sum(tables[member].astype("float64") for member in members) / len(members)
+                mean["gray"] = tables[members[0]]["gray"]
+                found[name][which] = "+".join(dict.fromkeys(epochs[member] for member in members)), mean
+        return Scores(found, self.keep)
+
     def __bool__(self):
         return bool(self.tables)
 

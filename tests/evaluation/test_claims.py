@@ -104,3 +104,30 @@ def test_the_hypothesis_about_a_printed_number_is_tested_at_its_epoch(epoch, mea
     found = claims.judge_all("polychromify", Scores({"polychromify_overfit": {"last": (epoch, table)}}))[-1]
     assert found.sentence.startswith("Our hypothesis")
     assert found.verdict == said
+
+
+GRID = pd.DataFrame(
+    [
+        {
+            "batch": batch,
+            "rate": rate,
+            "seed": seed,
+            "epoch": 10,
+            "loss": 0.1 * (batch == 64) + rate + 0.001 * seed * (batch == 64),
+        }
+        for batch in (20, 64)
+        for rate in (0.1, 0.2)
+        for seed in range(3)
+    ]
+)
+
+
+def test_a_setting_is_compared_seed_by_seed_over_the_others():
+    said = claims.compare_settings(GRID, "batch 20 is better", "loss", "batch", 20, 64, lower=True)
+    assert said.per_seed == pytest.approx([0.1, 0.101, 0.102])
+    assert (said.verdict, said.epochs) == ("for", ["10", "10"])
+    unequal = GRID.assign(epoch=np.where(GRID["batch"] == 20, 10, 9))
+    assert claims.compare_settings(unequal, "", "loss", "batch", 20, 64).verdict == "not comparable"
+    one = claims.compare_settings(GRID[GRID["seed"] == 0], "", "loss", "batch", 20, 64, lower=True)
+    assert (one.verdict, one.difference) == ("one run", pytest.approx(0.1))
+    assert claims.compare_settings(GRID, "", "loss", "batch", 20, 100).verdict == "not run"

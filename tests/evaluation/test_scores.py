@@ -127,6 +127,18 @@ def test_paper_vs_here_puts_the_papers_average_and_the_other_epoch_next_to_each_
     assert (tmp_path / "table.csv").read_text().startswith("system,epoch,")
 
 
+def test_seeds_are_averaged_image_by_image(tmp_path):
+    for seed, psnr in enumerate((20, 22)):
+        scores.write(
+            tmp_path, f"cnn_seed{seed}", {"last": ("3", table(psnr)), "best": (str(1 + seed), table(psnr + 1))}
+        )
+    found = Scores.read(tmp_path).averaged({"cnn": ["cnn_seed0", "cnn_seed1"]})
+    assert (found.epochs, found.other_epochs) == ({"cnn": "3"}, {"cnn": "1+2"})
+    assert found.summary()["cnn"]["psnr_rgb"]["mean"] == 21
+    assert found.summary(other=True)["cnn"]["psnr_rgb"]["mean"] == 22
+    assert found.images == (20, 2)
+
+
 @pytest.mark.parametrize("damage", [b"", b"no gzip at all"])
 def test_damaged_scores_are_said(tmp_path, damage):
     scores.write(tmp_path, "cnn", {"last": ("3", table(20))})
