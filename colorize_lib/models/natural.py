@@ -36,7 +36,7 @@ def _up(x, skip, filters, name):
 
 
 @register("natural", convention="zhang", paper=None)
-def natural(size=128, width=1.0):
+def natural(size=96, width=1.0):
     """Distributions over colours at a quarter of the size.
 
     Args:

@@ -12,8 +12,9 @@ works, and its network is of no use.
 
     natural/             the trained network as a system of its own: network.json, and best.weights.h5 with kernels in float16,
                          the file that is bundled
-    validation.csv       what each decoding makes of validation photographs: `decodings`
-    photographs.jpg      test photographs, where PHOTOS names a folder of them; their numbers are in metrics.json
+    validation.csv       what each decoding makes of validation photographs: `chosen_range`
+    figures/photos.jpg   some bundled photographs in gray, careful, default, vivid, and as they are
+    figures/photographs.jpg   test photographs, where PHOTOS names a folder of them; their numbers are in metrics.json
 """
 
 import functools
@@ -74,11 +75,13 @@ CROP_AREA = (0.4, 1.0)  # of a photograph
 RATE_DECAY, LAST_RATE = 0.5, 0.02
 
 # Share of the rebalancing that decoding takes back, and temperature.
-GRID = tuple(itertools.product((0.25, 0.5, 0.75, 1.0), (0.2, 0.38, 0.6, 0.9)))
+GRID = tuple(itertools.product((0.0, 0.25, 0.5, 0.75, 1.0), (0.2, 0.38, 0.6, 0.9)))
 VALIDATION_PHOTOGRAPHS, VALIDATION_SIDE = 150, 200  # of each dataset, at its own size; side of the bundled photographs
+CAREFUL_CHROMA, VIVID_CHROMA, DEFAULT_DELTA_E = 0.3, 1.1, 1.0  # of `chosen_range`
 # The test photographs: how many, their longer side in pixels, and their least mean chroma.
 TEST_PHOTOGRAPHS, TEST_SIDE, TEST_CHROMA = 30, 400, 6.0
-SHEET_ROWS, SHEET_SIDE = 20, 150  # of the contact sheet: photographs, and pixels of their longer side
+# Of a contact sheet: photographs, pixels of their longer side, and about how many of the bundled photographs.
+SHEET_ROWS, SHEET_SIDE, SHEET_BUNDLED = 20, 150, 6
 
 
 def resolve(assignments):
@@ -228,20 +231,26 @@ def train(settings, datasets, photographs, test=None, others=None):
         seen += epochs * len(batches) * settings.batch_size
         run.metrics[f"size{size}"] = {"images": seen, "val_loss": min(row["val_loss"] for row in history)}
     whole = save(network, weights, plan[-1][0], settings.width, run.folder / "natural")
-    table = decodings(whole, photographs)
+    table, run.metrics["range"] = chosen_range(whole, photographs)
     with files.atomic(run.folder / "validation.csv") as path:
         table.to_csv(path, index=False, float_format="%.4f")
+    colorizer = distribution.VividColorizer(whole)
+    ends = {"careful": colorizer.at(0), "default": colorizer, "vivid": colorizer.at(1)}
+    shown = photographs["bundled"][:: max(1, len(photographs["bundled"]) // SHEET_BUNDLED)]
+    _write_sheet(run, "photos", shown, {name: [each.colorize(image) for image in shown] for name, each in ends.items()})
     if test:
-        colorizer = distribution.VividColorizer(whole)
-        ends = {"careful": colorizer.at(0), "default": colorizer, "vivid": colorizer.at(1)}
         results = {
             name: [each.colorize(image) for image in test.values()] for name, each in ((others or {}) | ends).items()
         }
         run.metrics["test"] = score(list(test.values()), results) | {"edges": edges(colorizer, test.values())}
-        with files.atomic(run.folder / "photographs.jpg") as path:
-            save_jpeg(contact_sheet(list(test.values()), results), path, 88)
+        _write_sheet(run, "photographs", list(test.values()), results)
     run.finish()
     return run
+
+
+def _write_sheet(run, name, truths, results):
+    with files.atomic(run.folder / "figures" / f"{name}.jpg") as path:
+        save_jpeg(contact_sheet(truths, results), path, 88)
 
 
 def _model(settings, size, former, centres, weights, rate):
@@ -315,7 +324,7 @@ def validation(settings, datasets, bundled):
 
 
 def decodings(network, photographs, grid=GRID):
-    """What each decoding makes of photographs, at the network's size: how its range from careful to vivid was chosen.
+    """What each decoding makes of photographs, at the network's size: what its range from careful to vivid is chosen from.
 
     Args:
         network: as `save` returns it.
@@ -341,6 +350,39 @@ def decodings(network, photographs, grid=GRID):
             found = measure.summary(measure.table(true_lab, color.rgb_to_lab(rgb)))
             rows.append({"group": group, "taken_back": taken_back, "temperature": temperature, **found})
     return pd.DataFrame(rows)
+
+
+def chosen_range(network, photographs, grid=GRID):
+    """The range from careful to vivid, by a rule that was written down before a test photograph was looked at.
+
+    All numbers are means over the groups of photographs, of which each counts the same.
+
+    - careful: of the decodings with at least `CAREFUL_CHROMA` of the truth's chroma, the one that is most often nearer to the
+      truth than gray;
+    - vivid: of those with at most `VIVID_CHROMA` of it, the one with the lowest distance of hue shares;
+    - default: of the tenths between both, the one with the lowest distance among those whose ΔE2000 is at most that of gray and
+      `DEFAULT_DELTA_E`; careful if there is none.
+
+    Returns:
+        The tables of `decodings` for the grid and for the tenths, joined, and the dictionary of "careful" and "vivid", both
+        (taken back, temperature), and "default", from 0 to 1.
+    """
+    import pandas as pd
+
+    table = decodings(network, photographs, grid)
+    means = table.groupby(["taken_back", "temperature"]).mean(numeric_only=True)
+    coloured_enough = means[means["chroma_share"] >= CAREFUL_CHROMA]
+    careful = (means if coloured_enough.empty else coloured_enough)["nearer_than_gray"].idxmax()
+    pale_enough = means[means["chroma_share"] <= VIVID_CHROMA]
+    vivid = (means if pale_enough.empty else pale_enough)["hue_distance"].idxmin()
+    tenths = [i / 10 for i in range(11)]
+    line = [tuple((1 - v) * low + v * high for low, high in zip(careful, vivid, strict=True)) for v in tenths]
+    between = decodings(network, photographs, line).assign(vivid=tenths * len(photographs))
+    along = between.groupby("vivid").mean(numeric_only=True)
+    allowed = along[along["delta_e2000"] <= along["gray_delta_e2000"] + DEFAULT_DELTA_E]
+    default = float(allowed["hue_distance"].idxmin()) if len(allowed) else 0.0
+    found = {"careful": list(map(float, careful)), "vivid": list(map(float, vivid)), "default": default}
+    return pd.concat([table, between], ignore_index=True), found
 
 
 def unseen(folder, classes, count=TEST_PHOTOGRAPHS, seed=0):

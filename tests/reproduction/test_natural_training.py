@@ -22,7 +22,11 @@ def test_the_command_trains_a_network_that_colorizes():
     assert manifest["finished"]
     assert manifest["parameters"]["stages"] == "32x1,64x1"
     table = pd.read_csv(folder / "validation.csv")
-    assert len(table) == 2 * len(natural.GRID)
+    assert len(table) == 2 * (len(natural.GRID) + 11)
+    chosen = files.read_json(folder / "metrics.json", "metrics")["range"]
+    assert tuple(chosen["careful"]) in natural.GRID
+    assert tuple(chosen["vivid"]) in natural.GRID
+    assert 0 <= chosen["default"] <= 1
     assert table["hue_distance"].between(0, 200).all()
     colorizer = trained.load(str(folder / "natural"))
     assert colorizer.input_size == (64, 64)
@@ -50,6 +54,38 @@ def test_batches_are_half_of_each_split_and_the_same_after_a_resume():
     np.testing.assert_array_equal(again[1][0], images)
     assert batches.split.fingerprint() == again.split.fingerprint()
     assert batches.split.fingerprint() != natural.Mixture(splits()[:1], 20, 8, 3, None).split.fingerprint()
+
+
+def test_the_range_is_chosen_by_its_rule(monkeypatch):
+    numbers = {  # nearer than gray, chroma, distance, ΔE2000 less gray's
+        (1.0, 0.2): (0.9, 0.2, 60, -1.0),
+        (1.0, 0.6): (0.8, 0.4, 40, -0.5),
+        (0.5, 0.4): (0.5, 1.0, 20, 3.0),
+        (0.0, 0.2): (0.2, 1.5, 5, 6.0),
+    }
+
+    def decodings(network, photographs, grid):
+        rows = []
+        for pair in grid:
+            near, chroma, distance, difference = numbers.get(
+                tuple(pair), (0.6, 0.7, 10 + 20 * pair[0], 4 - 4 * pair[0])
+            )
+            rows.append(
+                {
+                    **dict(zip(("taken_back", "temperature"), pair, strict=True)),
+                    **{"nearer_than_gray": near, "chroma_share": chroma, "hue_distance": distance},
+                    **{"delta_e2000": 10 + difference, "gray_delta_e2000": 10.0},
+                }
+            )
+        return pd.DataFrame(rows)
+
+    monkeypatch.setattr(natural, "decodings", decodings)
+    table, found = natural.chosen_range(None, {"photographs": None}, tuple(numbers))
+    assert len(table) == len(numbers) + 11
+    assert found["careful"] == [1.0, 0.6]
+    assert found["vivid"] == [0.5, 0.4]
+    # Between both, taken_back falls from 1 to 0.5, and ΔE2000 rises from gray's by 0.2 a tenth: 1.0 at the fifth.
+    assert found["default"] == 0.5
 
 
 def test_stages_are_checked():
