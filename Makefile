@@ -42,7 +42,7 @@ bundle: setup  ## one archive for a machine without network: code, wheelhouse/ a
 reproduce-all: setup  ## run all papers one after another, with a table at the end
 	@$(PY) -m colorize_lib reproduce all $(PARAMETERS)
 
-reproduce-%: setup  ## run a paper's notebook and print its table next to the paper's
+reproduce-%: setup  ## run a paper's notebook and print its table next to the paper's; reproduce-natural trains the bundled colorizer
 	@$(PY) -m colorize_lib reproduce $* $(PARAMETERS)
 
 data-%: setup  ## fetch, verify and prepare a dataset; `python -m data_prep list` names them

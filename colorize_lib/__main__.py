@@ -280,7 +280,9 @@ def _parser():
     parser = argparse.ArgumentParser(prog="python -m colorize_lib", description="Learned image colorization in Keras.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("reproduce", help="run a paper's notebook and print its results next to the paper's")
-    command.add_argument("paper", help=f"{', '.join(papers.KEYS)}, or all: one after another")
+    command.add_argument(
+        "paper", help=f"{', '.join(papers.KEYS)}; all: one after another; natural: train the bundled colorizer"
+    )
     command.add_argument("parameters", nargs="*", metavar="NAME=VALUE", help="such as PROFILE=paper EPOCHS=3 SEEDS=3")
     command.set_defaults(call=_reproduce)
     command = commands.add_parser("bundle", help="one archive of code, wheels and data for a machine without network")

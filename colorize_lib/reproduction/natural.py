@@ -324,7 +324,7 @@ def validation(settings, datasets, bundled):
 
 
 def decodings(network, photographs, grid=GRID):
-    """What each decoding makes of photographs, at the network's size: what its range from careful to vivid is chosen from.
+    """What each decoding makes of photographs, at half of the network's size: what its range from careful to vivid is chosen from.
 
     Args:
         network: as `save` returns it.
@@ -339,13 +339,14 @@ def decodings(network, photographs, grid=GRID):
     colorizer, rows = distribution.VividColorizer(network), []
     for group, images in photographs.items():
         seen = np.concatenate([colorizer.resized(image) for image in images])
-        true_lab = color.rgb_to_lab(seen)
+        true_lab = color.rgb_to_lab(seen[:, ::2, ::2])
         logits = np.concatenate(
             [ops.convert_to_numpy(colorizer.distribution(seen[i : i + 16])[0]) for i in range(0, len(seen), 16)]
         )
         for taken_back, temperature in grid:
             decoding = distribution.Rebalanced(colorizer.decode.log_weights, taken_back, temperature)
-            ab = ops.image.resize(decoding(logits, None, colorizer.centres), seen.shape[1:3], interpolation="bilinear")
+            ab = decoding(logits, None, colorizer.centres)
+            ab = ops.image.resize(ab, true_lab.shape[1:3], interpolation="bilinear")
             rgb = color.lab_to_rgb(ops.concatenate([true_lab[..., :1], ab], axis=-1))  # what a screen can show
             found = measure.summary(measure.table(true_lab, color.rgb_to_lab(rgb)))
             rows.append({"group": group, "taken_back": taken_back, "temperature": temperature, **found})
