@@ -58,7 +58,7 @@ PROFILES = {
     "paper": {
         "dataset": "tiny-imagenet",
         "scenes": "scenes/seg_train",
-        "stages": "64x6,96x1",
+        "stages": "64x6",
         "epoch_images": 20_480,
         "validation_images": 512,
         "batch_size": 64,
@@ -75,8 +75,8 @@ CROP_AREA = (0.4, 1.0)  # of a photograph
 RATE_DECAY, LAST_RATE = 0.5, 0.02
 
 # Share of the rebalancing that decoding takes back, and temperature.
-GRID = tuple(itertools.product((0.0, 0.25, 0.5, 0.75, 1.0), (0.2, 0.38, 0.6, 0.9)))
-VALIDATION_PHOTOGRAPHS, VALIDATION_SIDE = 150, 200  # of each dataset, at its own size; side of the bundled photographs
+GRID = tuple(itertools.product((0.0, 0.25, 0.5, 0.75, 1.0), (0.38, 0.6)))
+VALIDATION_PHOTOGRAPHS, VALIDATION_SIDE = 100, 200  # of each dataset, at its own size; side of the bundled photographs
 CAREFUL_CHROMA, VIVID_CHROMA, DEFAULT_DELTA_E = 0.3, 1.1, 1.0  # of `chosen_range`
 # The test photographs: how many, their longer side in pixels, and their least mean chroma.
 TEST_PHOTOGRAPHS, TEST_SIDE, TEST_CHROMA = 30, 400, 6.0
@@ -230,7 +230,7 @@ def train(settings, datasets, photographs, test=None, others=None):
         network = model.network
         seen += epochs * len(batches) * settings.batch_size
         run.metrics[f"size{size}"] = {"images": seen, "val_loss": min(row["val_loss"] for row in history)}
-    whole = save(network, weights, plan[-1][0], settings.width, run.folder / "natural")
+    whole = save(network, weights, settings.width, run.folder / "natural")
     table, run.metrics["range"] = chosen_range(whole, photographs)
     with files.atomic(run.folder / "validation.csv") as path:
         table.to_csv(path, index=False, float_format="%.4f")
@@ -264,19 +264,21 @@ def _model(settings, size, former, centres, weights, rate):
     return model
 
 
-def save(trained, weights, size, width, folder):
+def save(trained, weights, width, folder):
     """Write the whole network as a system of the run: `network.json`, and `best.weights.h5` with kernels in float16.
+
+    It sees photographs at the builder's own size, whatever the sizes of the training: the weights are the same.
 
     Args:
         trained: what `classifier` gave, trained.
         weights: (Q,) of the bins in the loss, which the layer "rebalancing" takes back.
-        size, width: of the network.
+        width: of the network.
         folder: where.
 
     Returns:
         The network, in float32.
     """
-    network = models.build("natural", size=size, width=width, dtype="float32")
+    network = models.build("natural", width=width, dtype="float32")
     classifier(network).set_weights(trained.get_weights())
     rebalancing = network.get_layer("rebalancing")
     rebalancing.adapt_mean.assign(np.log(weights))
@@ -360,7 +362,7 @@ def chosen_range(network, photographs, grid=GRID):
 
     - careful: of the decodings with at least `CAREFUL_CHROMA` of the truth's chroma, the one that is most often nearer to the
       truth than gray;
-    - vivid: of those with at most `VIVID_CHROMA` of it, the one with the lowest distance of hue shares;
+    - vivid: of those with at most `VIVID_CHROMA` of it, the one with the most;
     - default: of the tenths between both, the one with the lowest distance among those whose ΔE2000 is at most that of gray and
       `DEFAULT_DELTA_E`; careful if there is none.
 
@@ -375,7 +377,7 @@ def chosen_range(network, photographs, grid=GRID):
     coloured_enough = means[means["chroma_share"] >= CAREFUL_CHROMA]
     careful = (means if coloured_enough.empty else coloured_enough)["nearer_than_gray"].idxmax()
     pale_enough = means[means["chroma_share"] <= VIVID_CHROMA]
-    vivid = (means if pale_enough.empty else pale_enough)["hue_distance"].idxmin()
+    vivid = (means if pale_enough.empty else pale_enough)["chroma_share"].idxmax()
     tenths = [i / 10 for i in range(11)]
     line = [tuple((1 - v) * low + v * high for low, high in zip(careful, vivid, strict=True)) for v in tenths]
     between = decodings(network, photographs, line).assign(vivid=tenths * len(photographs))

@@ -29,7 +29,7 @@ def test_the_command_trains_a_network_that_colorizes():
     assert 0 <= chosen["default"] <= 1
     assert table["hue_distance"].between(0, 200).all()
     colorizer = trained.load(str(folder / "natural"))
-    assert colorizer.input_size == (64, 64)
+    assert colorizer.input_size == (96, 96)
     log_weights = np.asarray(colorizer.network.get_layer("rebalancing").adapt_mean)
     assert log_weights.min() < 0 < log_weights.max()
     assert colorizer.colorize(np.zeros((30, 40), "uint8")).shape == (30, 40, 3)
@@ -61,6 +61,7 @@ def test_the_range_is_chosen_by_its_rule(monkeypatch):
         (1.0, 0.2): (0.9, 0.2, 60, -1.0),
         (1.0, 0.6): (0.8, 0.4, 40, -0.5),
         (0.5, 0.4): (0.5, 1.0, 20, 3.0),
+        (0.5, 0.6): (0.5, 0.9, 10, 2.0),
         (0.0, 0.2): (0.2, 1.5, 5, 6.0),
     }
 
