@@ -1,8 +1,8 @@
-"""From a plan to arrays on disk: parallel workers write images in place, and whatever stops them, the next run goes on.
+"""From a plan to arrays on disk: parallel workers write images in place, and after any stop the next run resumes.
 
-The folder while it is being made, beside what `data_prep.prepared` describes:
+The folder, while it is being made, holds next to what `data_prep.prepared` describes:
 
-    SPLIT-000.npy.partial    full size from the start, so that a disk that is too small is noticed before hours of work
+    SPLIT-000.npy.partial    full size from the start, so that too small a disk shows at once, not after hours
     journal.jsonl            the plan's hash, then one line for every chunk of rows that is on disk
     .lock                    held by the process that is at work
 
@@ -63,7 +63,7 @@ class Plan:
         size: side of the images in pixels.
         classes: names that the labels index.
         splits: name → `Rows`; one without images is left out.
-        notes: what else the manifest shall say (source, geometry, options, terms).
+        notes: what else the manifest says (source, geometry, options, terms).
         state: what else makes the plan another one, e.g. sizes and times of the user's own files.
     """
 

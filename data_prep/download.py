@@ -68,7 +68,7 @@ def download(archive, home, url=None, progress=False):
         except requests.RequestException as error:
             raise InputError(
                 f"The download of {url} ({archive.bytes / 1e6:,.0f} MB) failed ({_cause(error)}): check the network and run the "
-                f"same command again, it goes on where it stopped; or {by_hand}."
+                f"same command again, which resumes where it stopped; or {by_hand}."
             ) from error
         except ValueError as error:
             raise InputError(

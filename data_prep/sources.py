@@ -1,7 +1,7 @@
 """What lies in the source folders: list the images of each dataset, check their counts, split them as the papers do.
 
 Every function takes (home, size, options) and returns a `Plan`. Rows of every split are in the order of their source files: of the
-path as text, or, for CIFAR-10, of the batches. Nothing is decoded here, but for the hues that one of CIFAR-10's splits is made by.
+path as text, or, for CIFAR-10, of the batches. Nothing is decoded here except CIFAR-10's pixels, whose hues make one of its splits.
 """
 
 import csv

@@ -345,7 +345,7 @@ def test_prepared_datasets(tmp_path):
 
 
 def test_half_prepared_datasets(tmp_path):
-    """The journal of a preparation that was stopped: it goes on, or begins anew."""
+    """The journal of a preparation that was stopped: it resumes, or starts over."""
     for number in range(12):
         image = np.random.default_rng(number).integers(0, 256, (9, 9, 3), "uint8")
         (tmp_path / "own").mkdir(exist_ok=True)

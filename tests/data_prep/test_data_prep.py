@@ -120,7 +120,7 @@ def test_photographs_in_the_data_home_are_found_by_name(folder):
     assert dataset.manifest["name"] == folder.name
 
 
-def test_changed_photographs_are_prepared_anew(folder):
+def test_changed_photographs_are_prepared_again(folder):
     first = load("folder", path=folder, size=16, jobs=1)
     assert load("folder", path=folder, size=16, jobs=1).fingerprint == first.fingerprint
     Image.new("RGB", (30, 30), (0, 0, 255)).save(folder / "cats" / "new.jpg")

@@ -112,7 +112,7 @@ def test_a_server_without_ranges_starts_over(archive, server, tmp_path):
 
 def test_what_has_arrived_is_kept_for_the_next_call(archive, server, tmp_path):
     server.faults = [700_000, *[0] * download.RETRIES]
-    with pytest.raises(InputError, match=r"failed .*goes on where it stopped.*--url"):
+    with pytest.raises(InputError, match=r"failed .*resumes where it stopped.*--url"):
         download.obtain(archive, tmp_path)
     assert not (tmp_path / "set").exists()
     download.obtain(archive, tmp_path)
@@ -262,7 +262,7 @@ def test_what_is_no_file_or_would_be_elsewhere_is_unpacked_inside(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
-def test_unpacking_goes_on_where_it_stopped(kind, tmp_path, monkeypatch):
+def test_unpacking_resumes_where_it_stopped(kind, tmp_path, monkeypatch):
     archive = tmp_path / f"set.{kind}"
     if kind == "zip":
         archive.write_bytes(DATA)
