@@ -1,6 +1,7 @@
 """The one kind of error that is meant for the user's eyes."""
 
 import argparse
+import difflib
 
 
 class InputError(ValueError):
@@ -28,6 +29,12 @@ def is_out_of_memory(name, message):
 def printable(text):
     """A text for the terminal: control characters, as names of files may hold them, are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
+
+
+def near_match(word, words):
+    """A hint for a message: the one of `words` that `word` was perhaps meant to be, in parentheses; empty without one."""
+    near = difflib.get_close_matches(word, words, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def number(kind, low, high):

@@ -3,7 +3,6 @@
 Nobody publishes a hash of the Places archive; its size is checked, and the hash of the first download is remembered.
 """
 
-import difflib
 import hashlib
 import os
 import re
@@ -11,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from colorize_lib.errors import InputError
+from colorize_lib.errors import InputError, near_match
 from data_prep import sources
 from data_prep.readers import GEOMETRIES
 
@@ -259,7 +258,7 @@ DATASETS = {
 def find(name):
     """The `Spec` called `name`; an unknown one is an InputError with the nearest and all known ones."""
     if name not in DATASETS:
-        raise InputError(f"There is no dataset {name!r}{_hint(name, DATASETS)}: known are {', '.join(DATASETS)}.")
+        raise InputError(f"There is no dataset {name!r}{near_match(name, DATASETS)}: known are {', '.join(DATASETS)}.")
     return DATASETS[name]
 
 
@@ -272,7 +271,7 @@ def resolve(name, given):
     for key in given:
         if key not in spec.options:
             known = ", ".join(spec.options)
-            raise InputError(f"{name} has no option {key!r}{_hint(key, spec.options)}: it takes {known}.")
+            raise InputError(f"{name} has no option {key!r}{near_match(key, spec.options)}: it takes {known}.")
     return {
         key: option.default if given.get(key) is None else _checked(name, key, option, given[key])
         for key, option in spec.options.items()
@@ -312,8 +311,3 @@ def key(name, size, limit, options):
         if option != "path" and not what.always and options[option] != what.default:
             parts.append(f"{what.label}{options[option]}")
     return "-".join(parts + ([f"limit{limit}"] if limit else []))
-
-
-def _hint(word, words):
-    near = difflib.get_close_matches(word, words, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -5,14 +5,13 @@ Each module of this package holds one paper's builders. A builder is a function 
 trained or what their numbers mean: ranges of inputs and outputs are `colorize_lib.color.CONVENTIONS`.
 """
 
-import difflib
 import importlib
 import inspect
 import json
 from dataclasses import dataclass
 
 from colorize_lib import papers
-from colorize_lib.errors import InputError
+from colorize_lib.errors import InputError, near_match
 
 _OF_NO_PAPER = ("natural",)
 _REGISTRY = {}
@@ -59,9 +58,7 @@ def entry(name):
     """The registry's `Entry` of `name`. Raises `InputError` with the nearest names if there is none."""
     _load()
     if name not in _REGISTRY:
-        near = difflib.get_close_matches(name, _REGISTRY, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise InputError(f"There is no model called {name!r}: {hint}The names are {', '.join(names())}.")
+        raise InputError(f"There is no model {name!r}{near_match(name, _REGISTRY)}: known are {', '.join(names())}.")
     return _REGISTRY[name]
 
 

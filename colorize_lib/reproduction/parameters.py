@@ -13,7 +13,6 @@ imports nothing heavy, so that a mistyped name is refused at once.
 """
 
 import ast
-import difflib
 import hashlib
 import json
 import linecache
@@ -24,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-from colorize_lib.errors import InputError
+from colorize_lib.errors import InputError, near_match
 
 
 @dataclass(frozen=True)
@@ -177,14 +176,9 @@ class Parameters(SimpleNamespace):
         for name in asked:
             if name not in systems:
                 raise InputError(
-                    f"There is no system {name!r}{_hint(name, systems)}: SYSTEMS takes {', '.join(systems)}, or all."
+                    f"There is no system {name!r}{near_match(name, systems)}: SYSTEMS takes {', '.join(systems)}, or all."
                 )
         return [name for name in systems if name in asked]
-
-
-def _hint(word, words):
-    near = difflib.get_close_matches(word, words, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 class Profiles(dict):
@@ -242,7 +236,7 @@ def _refuse_unknown(assigned, profiles):
 
 def _unknown(name, names):
     return InputError(
-        f"There is no parameter {name}{_hint(name.upper(), names)}: this notebook takes {', '.join(names)}."
+        f"There is no parameter {name}{near_match(name.upper(), names)}: this notebook takes {', '.join(names)}."
     )
 
 

@@ -24,7 +24,7 @@ from PIL import Image
 from colorize_lib import color, files, models, quiet
 from colorize_lib.acceleration import accelerate, accelerate_optimizer
 from colorize_lib.color import guided_filter
-from colorize_lib.errors import InputError, reason
+from colorize_lib.errors import InputError, near_match, reason
 from colorize_lib.images import decode, to_eight_bits, upright
 from colorize_lib.training import resident
 
@@ -61,7 +61,10 @@ class Colorizer(resident.ResidentModel):
         self.accelerated = accelerate
         self._run = self._faster(network)
         if isinstance(convention, str) and convention not in color.CONVENTIONS:
-            raise InputError(f"There is no convention {convention!r}: known are {', '.join(color.CONVENTIONS)}.")
+            known = color.CONVENTIONS
+            raise InputError(
+                f"There is no convention {convention!r}{near_match(convention, known)}: known are {', '.join(known)}."
+            )
         self.convention = color.CONVENTIONS[convention] if isinstance(convention, str) else convention
         self.channels = channels
 
