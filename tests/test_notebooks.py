@@ -162,9 +162,9 @@ def test_no_function_is_defined_in_two_notebooks():
 
 
 def test_tags(notebook):
-    """The parameters cell, cells whose output is not compared, and cells that a served page leaves out."""
+    """The parameters cell, and cells whose output is not compared."""
     tags = {tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])}
-    assert tags <= {"parameters", "nbval-ignore-output", "notebook-only"}
+    assert tags <= {"parameters", "nbval-ignore-output"}
     assert notebook.metadata.kernelspec.name == "python3"
 
 
