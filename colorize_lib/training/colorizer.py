@@ -66,6 +66,8 @@ class Colorizer(resident.ResidentModel):
                 f"There is no convention {convention!r}{near_match(convention, known)}: known are {', '.join(known)}."
             )
         self.convention = color.CONVENTIONS[convention] if isinstance(convention, str) else convention
+        if not isinstance(self.convention, color.LabConvention | color.RgbConvention):
+            raise InputError(f"{convention!r} is no convention: give a name, or a convention of colorize_lib.color.")
         self.channels = channels
 
     @classmethod
