@@ -9,7 +9,7 @@ the images that have colour, and only
 The claims of a paper stand in `papers.toml`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -142,10 +142,39 @@ def _judgement(claim, scores, histories):
         return judge(claim, [slow / fast - claim.times], equal)
     if not all(system in scores.tables for system in pair):
         return Judgement(claim.sentence, "not run")
-    epochs = [scores.epochs[system] for system in pair]
-    if "0" in epochs:  # a public network's, or a constant's, are its own
-        epochs = [max(epochs)] * 2
-    return judge(claim, [scores.advantage(*pair, claim.column)], epochs)
+    return judge(claim, [scores.advantage(*pair, claim.column)], _epochs(scores, *pair))
+
+
+def _epochs(scores, *pair):
+    """The epochs scored of two systems. What was not trained here, such as a constant, is compared at the other's epoch."""
+    epochs = [scores.epochs.get(system, "0") for system in pair]
+    return [max(epochs)] * 2 if "0" in epochs else epochs
+
+
+def judge_values(scores, sentence, better, worse, values, *, sign=-1, coloured=None, unit="", digits=3, training=True):
+    """Judge a claim about numbers that scores do not hold, such as the answers of a detector.
+
+    Args:
+        scores: `Scores` of the run, for the epochs, and for which images have colour.
+        sentence: what is claimed.
+        better, worse: the two systems, or other names in `values`, such as the truth.
+        values: {system: one number an image}.
+        sign: -1 where lower values are better, 1 where higher ones are.
+        coloured: (images,) bool, which of the images have colour; None: `values` are about the images of `scores`.
+        unit, digits: how the difference is shown.
+        training: see `judge`.
+
+    Returns:
+        `Judgement`; "not run" if one of the two is missing.
+    """
+    if not {better, worse} <= set(values):
+        return Judgement(sentence, "not run")
+    if coloured is None:
+        coloured = ~next(iter(scores.tables.values()))["gray"].to_numpy()
+    difference = np.asarray(values[better], "float64") - np.asarray(values[worse], "float64")
+    claim = Claim(sentence, better, worse, "")
+    found = judge(claim, [sign * difference[coloured]], _epochs(scores, better, worse), training)
+    return replace(found, unit=unit, digits=digits)
 
 
 def compare_settings(grid, sentence, column, by, better, worse, lower=False):

@@ -4,6 +4,7 @@ A notebook's section "From the recorded run" shows these. What was recorded befo
 all images, gray ones included, which a sentence then says.
 """
 
+import re
 from pathlib import Path
 
 from colorize_lib import files
@@ -91,7 +92,7 @@ def find(paper, root=ROOT):
         raise InputError(f"The recorded run in {folder} is damaged: get it from the repository again.") from error
 
 
-def show(paper, curve="loss", label="loss", columns=("psnr_rgb", "ssim", "delta_e2000", "colorfulness")):
+def show(paper, curve="loss", label="loss", columns=("psnr_rgb", "ssim", "delta_e2000", "colorfulness"), only=""):
     """Show a paper's recorded run in a notebook: what it was, its table, verdicts on claims, learning curves, and pictures.
 
     Args:
@@ -99,6 +100,7 @@ def show(paper, curve="loss", label="loss", columns=("psnr_rgb", "ssim", "delta_
         curve: column of the histories to draw; networks without it are left out.
         label: text of the curves' vertical axis, with the unit.
         columns: of the table.
+        only: regular expression: the systems in whose names it is found have their curves drawn.
     """
     from IPython.display import display
 
@@ -115,7 +117,7 @@ def show(paper, curve="loss", label="loss", columns=("psnr_rgb", "ssim", "delta_
         print("Its networks were scored at unequal epochs, gray images included: no claim is judged by it.")
     else:
         display(verdicts)
-    shown = {name: rows for name, rows in found.histories.items() if curve in rows[0]}
+    shown = {name: rows for name, rows in found.histories.items() if curve in rows[0] and re.search(only, name)}
     if 0 < len(shown) <= MANY:
         display(learning_curves(shown, curve, label))
     pictures = found.pictures()

@@ -131,3 +131,25 @@ def test_a_setting_is_compared_seed_by_seed_over_the_others():
     one = claims.compare_settings(GRID[GRID["seed"] == 0], "", "loss", "batch", 20, 64, lower=True)
     assert (one.verdict, one.difference) == ("one run", pytest.approx(0.1))
     assert claims.compare_settings(GRID, "", "loss", "batch", 20, 100).verdict == "not run"
+
+
+def test_numbers_that_are_not_in_the_scores_are_judged_by_the_same_rules():
+    table = pd.DataFrame({"psnr_rgb": np.zeros(6), "gray": [False] * 5 + [True]})
+    found = Scores(
+        {name: {"last": (epoch, table)} for name, epoch in (("a", "2"), ("b", "2"), ("c", "3"), ("gray", "0"))}
+    )
+    rising = np.arange(6.0)
+    values = {"a": rising, "b": np.add(rising, [1, 2, 1, 2, 1, -99]), "c": rising, "gray": rising + 2, "truth": rising}
+    judged = claims.judge_values(found, "a is lower", "a", "b", values, unit="share", digits=2)
+    assert judged.difference == pytest.approx(1.4)  # without the gray image's -99
+    assert (judged.verdict, judged.epochs, judged.unit, judged.digits) == ("one run", ["2", "2"], "share", 2)
+    higher = claims.judge_values(found, "a is higher", "a", "b", values, sign=1, training=False)
+    assert higher.verdict == "against"
+    assert claims.judge_values(found, "", "a", "c", values).verdict == "not comparable"
+    assert claims.judge_values(found, "", "a", "gray", values).epochs == ["2", "2"]
+    assert claims.judge_values(found, "", "truth", "b", values).epochs == ["2", "2"]
+    assert claims.judge_values(found, "", "a", "d", values).verdict == "not run"
+    part = claims.judge_values(
+        found, "", "a", "b", {name: row[:2] for name, row in values.items()}, coloured=np.array([False, True])
+    )
+    assert part.difference == 2

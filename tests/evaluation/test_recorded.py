@@ -54,3 +54,19 @@ def test_the_recorded_runs_of_the_repository_are_read(paper):
     assert len(found.table())
     assert found.histories
     assert found.pictures().image.width > 300
+
+
+@pytest.mark.parametrize(("only", "drawn"), [("", 2), ("_slow$", 1)])
+def test_a_recorded_run_is_shown_with_the_curves_that_are_asked_for(folder, monkeypatch, capsys, only, drawn):
+    other = folder / "cnn_slow"
+    other.mkdir()
+    (folder / "cnn").mkdir(exist_ok=True)
+    for place in (folder / "cnn", other):
+        (place / "history.csv").write_text("epoch,loss,val_loss,seconds\n1,0.5,0.6,2\n2,0.4,0.5,2\n")
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    monkeypatch.setattr(recorded, "find", lambda paper: recorded.Recorded(folder))
+    recorded.show("polychromify", "loss", only=only)
+    assert "scored" in capsys.readouterr().out
+    figures = [item for item in shown if hasattr(item, "axes") and hasattr(item, "savefig")]
+    assert [len(figure.axes[0].lines) for figure in figures] == [2 * drawn]  # training and validation
