@@ -58,7 +58,7 @@ PROFILES = {
     "paper": {
         "dataset": "tiny-imagenet",
         "scenes": "scenes/seg_train",
-        "stages": "64x6",
+        "stages": "64x6,96x1",
         "epoch_images": 20_480,
         "validation_images": 512,
         "batch_size": 64,
@@ -231,10 +231,11 @@ def train(settings, datasets, photographs, test=None, others=None):
         seen += epochs * len(batches) * settings.batch_size
         run.metrics[f"size{size}"] = {"images": seen, "val_loss": min(row["val_loss"] for row in history)}
     whole = save(network, weights, settings.width, run.folder / "natural")
-    table, run.metrics["range"] = chosen_range(whole, photographs)
+    table, found = chosen_range(whole, photographs)
+    run.metrics["range"] = found
     with files.atomic(run.folder / "validation.csv") as path:
         table.to_csv(path, index=False, float_format="%.4f")
-    colorizer = distribution.VividColorizer(whole)
+    colorizer = distribution.VividColorizer(whole, found["default"], (found["careful"], found["vivid"]))
     ends = {"careful": colorizer.at(0), "default": colorizer, "vivid": colorizer.at(1)}
     shown = photographs["bundled"][:: max(1, len(photographs["bundled"]) // SHEET_BUNDLED)]
     _write_sheet(run, "photos", shown, {name: [each.colorize(image) for image in shown] for name, each in ends.items()})

@@ -129,22 +129,23 @@ class VividColorizer(DistributionColorizer):
     Args:
         network: of `models.natural`.
         vivid: 0 careful, 1 vivid; between the ends, both parameters of `Rebalanced` change linearly.
+        ends: (taken back, temperature) of the careful end, and of the vivid one.
 
     Raises:
         InputError: `vivid` out of range.
     """
 
-    def __init__(self, network, vivid=DEFAULT_VIVID):
+    def __init__(self, network, vivid=DEFAULT_VIVID, ends=(CAREFUL, VIVID)):
         if not 0 <= vivid <= 1:
             raise InputError(f"vivid is {vivid}: it must be a number from 0, careful, to 1, vivid.")
         log_weights = network.get_layer("rebalancing").adapt_mean  # the variable: weights may be loaded later
-        chosen = [(1 - vivid) * low + vivid * high for low, high in zip(CAREFUL, VIVID, strict=True)]
+        chosen = [(1 - vivid) * low + vivid * high for low, high in zip(*ends, strict=True)]
         super().__init__(network, "zhang", bins.common_bins(), Rebalanced(log_weights, *chosen))
-        self.vivid = vivid
+        self.vivid, self.ends = vivid, ends
 
     def at(self, vivid):
         """The same network, weights shared, from careful (0) to vivid (1); None: itself."""
-        return self if vivid is None else VividColorizer(self.network, vivid)
+        return self if vivid is None else VividColorizer(self.network, vivid, self.ends)
 
     def predict_ab(self, photo, vivid=None):
         """As `Colorizer.predict_ab`, from careful (0) to vivid (1); None: as this colorizer was made."""
