@@ -21,7 +21,7 @@ from colorize_lib.papers import published
 from colorize_lib.training.colorizer import Colorizer, load_weights
 from colorize_lib.training.distribution import VividColorizer
 
-DEFAULT = "polychromify"  # the network that is used where none is named
+DEFAULT = "natural"  # the network that is used where none is named
 WEIGHTS = Path(__file__).parent / "weights"
 _SUFFIX = ".weights.h5"
 _PUBLIC_TITLES = {

@@ -119,7 +119,7 @@ class Rebalanced:
 
 # `taken_back` and `temperature` at the careful and at the vivid end, and what lies between by default: chosen on validation
 # photographs, see results/natural.
-CAREFUL, VIVID = (1.0, 0.38), (0.0, 0.38)
+CAREFUL, VIVID = (1.0, 0.6), (0.0, 0.38)
 DEFAULT_VIVID = 0.8
 
 

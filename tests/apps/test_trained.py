@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -8,8 +10,10 @@ from colorize_lib import __main__, files
 from colorize_lib.apps import public_weights, trained
 from colorize_lib.dataset import Split
 from colorize_lib.errors import InputError
+from colorize_lib.evaluation import photographs
 from colorize_lib.reproduction import parameters
-from colorize_lib.training import data, runs
+from colorize_lib.training import data, distribution, runs
+from data_prep import load
 
 OPTIONS = {"size": 16, "width": 0.05}
 
@@ -40,7 +44,7 @@ def test_a_trained_network_is_built_again_from_its_folder(run_folder):
     photo = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype="uint8")
     direct = trained.load("polychromify", found.weights, **OPTIONS)
     np.testing.assert_array_equal(network.colorize(photo), direct.colorize(photo))
-    assert [item.label for item in trained.find([found.weights.parent])] == ["polychromify", found.label]
+    assert [item.label for item in trained.find([found.weights.parent])] == ["natural", "polychromify", found.label]
 
 
 @pytest.mark.long
@@ -98,3 +102,38 @@ def test_the_bundled_network_gives_equal_outputs_in_onnxruntime(tmp_path):
     lightness = np.random.default_rng(0).uniform(0, 100, (2, *network.input_shape[1:])).astype("float32")
     (exported,) = session.run(None, {session.get_inputs()[0].name: lightness})
     np.testing.assert_allclose(exported, keras.ops.convert_to_numpy(network(lightness)), atol=1e-5)
+
+
+def test_the_default_colorizer_is_not_brown():
+    """On bundled photographs that it was not trained on: green and blue, where a network that minimizes squared error has none."""
+    images = load("photos", size=200)["test"].images[::3]
+    assert trained.load().network.name == "natural"
+    found = {
+        name: photographs.summary(photographs.compare(images, [colorizer.colorize(image) for image in images]))
+        for name, colorizer in (("natural", trained.load()), ("polychromify", trained.load("polychromify")))
+    }
+    natural = found["natural"]
+    assert natural["hue_distance"] < 0.6 * found["polychromify"]["hue_distance"]
+    assert natural["green"] + natural["blue"] > 0.5 * (natural["true_green"] + natural["true_blue"])
+    assert natural["delta_e2000"] < natural["gray_delta_e2000"] + 1.5
+
+
+def test_the_bundled_range_is_that_of_the_recorded_run():
+    chosen = files.read_json(Path(__file__).parents[2] / "results" / "natural" / "metrics.json", "metrics")["range"]
+    assert list(distribution.CAREFUL) == chosen["careful"]
+    assert list(distribution.VIVID) == chosen["vivid"]
+    assert chosen["default"] == distribution.DEFAULT_VIVID
+    assert (trained.WEIGHTS / "natural.weights.h5").stat().st_size < 20e6
+
+
+def test_vivid_on_the_command_line(tmp_path, capsys):
+    source = tmp_path / "a.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype="uint8")).save(source)
+    pictures = []
+    for vivid in ("0", "1"):
+        target = tmp_path / vivid
+        assert __main__.main(["colorize", str(source), "--vivid", vivid, "-o", str(target)]) == 0
+        pictures.append(np.asarray(Image.open(target / "a.png")))
+    assert (pictures[0] != pictures[1]).any()
+    assert __main__.main(["colorize", str(source), "-m", "polychromify", "--vivid", "1"]) == 2
+    assert "no range from careful to vivid" in capsys.readouterr().err
