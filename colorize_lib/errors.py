@@ -8,8 +8,12 @@ class InputError(ValueError):
     """Something from outside is wrong: a file, a parameter, a missing dataset, a full disk.
 
     The message is one sentence that says what is wrong, where, and what to do next. Command lines print it
-    without a traceback and exit with status 2.
+    without a traceback and exit with status 2; notebooks show it without a traceback as well.
     """
+
+    def _render_traceback_(self):
+        """The lines that IPython shows in place of a traceback."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 def reason(error, limit=200):

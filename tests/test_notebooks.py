@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from colorize_lib import papers
 from colorize_lib.errors import InputError
@@ -16,7 +18,8 @@ from colorize_lib.reproduction.parameters import KNOWN
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PAPERS = [path for path in NOTEBOOKS if path.stem not in ("colorize_your_photos", "turing_test")]
+OTHERS = ("colorize_your_photos", "turing_test", "your_own")
+PAPERS = [path for path in NOTEBOOKS if path.stem not in OTHERS]
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 SKELETON = [
     "Goal",
@@ -31,6 +34,9 @@ SKELETON = [
     "From the recorded run",
     "What we learned",
 ]
+
+
+SHORT_SKELETON = [*SKELETON[:4], "Model", "Training", "Evaluation", "What we learned"]  # of notebooks without a paper
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -55,9 +61,43 @@ def test_the_papers_are_those_of_the_command_line():
                 headless.notebook_path(path.stem)
 
 
+@pytest.fixture
+def your_own():
+    return nbformat.read(ROOT / "notebooks" / "your_own.ipynb", as_version=4)
+
+
+def headings(notebook):
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return [line[3:] for line in text.splitlines() if line.startswith("## ")]
+
+
 def test_skeleton(paper):
-    text = "\n".join(cell.source for cell in paper.cells if cell.cell_type == "markdown")
-    assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == SKELETON
+    assert headings(paper) == SKELETON
+
+
+def test_your_own_is_short_and_has_the_short_skeleton(your_own):
+    assert headings(your_own) == SHORT_SKELETON
+    lines = [line for cell in code_cells(your_own) for line in cell.source.splitlines()]
+    assert len([line for line in lines if line.strip() and not line.lstrip().startswith("#")]) <= 60
+
+
+def test_your_own_takes_an_array_and_a_folder(your_own, tmp_path):
+    """Arrays of any height and width; of a folder, photographs of any size."""
+    generator = np.random.default_rng(0)
+    array = generator.integers(0, 256, (20, 16, 24, 3), "uint8")
+    for number, image in enumerate(array):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.fromarray(image).save(tmp_path / "photos" / f"{number}.png")
+    for photos in (array, str(tmp_path / "photos")):
+        names = {}
+        for cell in code_cells(your_own):
+            exec(cell.source, names)
+            if "parameters" in cell.metadata.get("tags", []):
+                names |= {"PHOTOS": photos, "SIZE": 16, "EPOCHS": 1}
+        assert len(names["train"]) + len(names["validation"]) + len(names["test"]) == 20
+        assert names["same"]
+        assert names["again"].network.input_shape == (None, 16, 24 if photos is array else 16, 1)
+        assert list(names["table"].index)[-1] == "your own"
 
 
 def test_executed_in_order_without_error(notebook):
@@ -105,8 +145,11 @@ def test_links_at_the_top(paper, request):
         assert f"]({link})" in paper.cells[0].source
 
 
-def test_the_first_cell_says_how_to_get_the_library(paper):
-    first = code_cells(paper)[0].source
+@pytest.mark.parametrize(
+    "path", [path for path in NOTEBOOKS if path.stem not in OTHERS[:2]], ids=lambda path: path.stem
+)
+def test_the_first_cell_says_how_to_get_the_library(path):
+    first = code_cells(nbformat.read(path, as_version=4))[0].source
     assert "%pip install" in first
     assert "import colorize_lib" in first  # before Keras: it keeps TensorFlow's notes away
     assert "keras" not in first.lower().replace("before keras", "")

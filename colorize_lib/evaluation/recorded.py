@@ -13,7 +13,6 @@ from colorize_lib.evaluation import claims
 from colorize_lib.evaluation.plots import Pictures, learning_curves
 from colorize_lib.evaluation.scores import FILE, QUANTITIES, Scores, histories, number
 
-ROOT = Path(__file__).parents[2] / "results"
 MANY = 12  # more curves than this are no picture
 
 
@@ -83,9 +82,12 @@ class Recorded:
         return None
 
 
-def find(paper, root=ROOT):
-    """The recorded run of a paper, or None: where the library is installed without its repository, there are none."""
-    folder = Path(root) / paper
+def find(paper, root=None):
+    """The recorded run of a paper in the folder `root`, `results/` of the checkout; None where there is none.
+
+    Where the library is installed without its repository, there are no recorded runs.
+    """
+    folder = Path(root or files.project_root() / "results") / paper
     try:
         return Recorded(folder) if (folder / "metrics.json").exists() else None
     except (KeyError, TypeError, AttributeError) as error:
