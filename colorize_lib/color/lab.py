@@ -282,6 +282,8 @@ CONVENTIONS = {
     for convention in (
         # Matos et al. 2020, section 2.2, normalize_lab.
         LabConvention("miu", 0, 100, 128, 255),
+        # The second reading of its section 2.2: what the pretrained networks see was multiplied by 255 afterwards.
+        LabConvention("miu_255", 0, 100 / 255, 128, 255),
         # Ghiotto 2021, released code; the report (section 3) says "[-1, 1]", which /128 only approaches.
         LabConvention("polychromify", 0, 1, 0, 128),
         # Acharya and Pokhrel, section 3: RGB through tanh.

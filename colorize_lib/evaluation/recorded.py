@@ -37,7 +37,7 @@ class Recorded:
     def sentence(self):
         """What was run, in a sentence: budget, data, machine and commit."""
         images, test = self.metrics.get("training_images"), self.metrics.get("test_images")
-        names = " and ".join(found["name"] for found in self.manifest.get("datasets", {}).values())
+        names = " and ".join(dict.fromkeys(found["name"] for found in self.manifest.get("datasets", {}).values()))
         commit = (self.manifest.get("git_commit") or "unknown")[:7]
         processor = self.manifest.get("hardware", {}).get("processor", "unknown processor")
         text = f"The recorded run ({self.metrics.get('label', 'budgeted')}, {names}, {images:,} training"

@@ -77,6 +77,35 @@ def validation_table(published, histories, column, digits=2):
     return without_empty_columns(pd.DataFrame.from_dict(lines, orient="index"))
 
 
+def flattens(history, column, tolerance=0.01):
+    """The first epoch from which on a curve stays within `tolerance` of its last tenth's mean: it changes no more after that.
+
+    Args:
+        history: rows, one an epoch.
+        column: of the history, such as "val_larger_channel_accuracy".
+        tolerance: in the column's units.
+
+    Returns:
+        The epoch, counted from 1; the last one where the curve never settles.
+    """
+    values = np.array([row[column] for row in history])
+    end = values[-max(1, len(values) // 10) :].mean()
+    outside = np.flatnonzero(np.abs(values - end) > tolerance)
+    return min(len(values), 2 + int(outside[-1])) if len(outside) else 1
+
+
+def crosses(history, column):
+    """The first epoch from which on the training curve of `column` lies above that of validation, or None if it never does.
+
+    Of an error, where lower is better, read it the other way: from there on training is worse.
+    """
+    above = np.array([row[column] > row[f"{VALIDATION}{column}"] for row in history])
+    below = np.flatnonzero(~above)
+    if not above[-1]:
+        return None
+    return 1 if not len(below) else 2 + int(below[-1])
+
+
 def photographs(systems, photos, count=5):
     """Photographs that no network was trained on, colorized at their own resolution.
 

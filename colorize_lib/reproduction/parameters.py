@@ -109,6 +109,9 @@ KNOWN = {
     "devices": Known(int, "how many devices share each batch", 1, 1024),
     "photos": Known(str, "folder of your own photographs to colorize", path=True),
     "epoch_share": Known(float, "share of each system's own epochs, at least 2 of them", 1e-4, 10.0),
+    "autoencoder_images": Known(int, "training images of the plain autoencoder", 1),
+    "coco_part": Known(str, "which photographs of COCO", choices=("val2017", "train2017", "both")),
+    "input_scale": Known(int, "what L in [0, 1] is multiplied by for ResNet50 and VGG16", choices=(1, 255)),
     "resnet50_images": Known(int, "training images of the networks with ResNet50", 1),
     "scenes": Known(str, "name or path of a folder of natural scenes, to be mixed with the dataset in equal parts"),
     "stages": Known(str, "sizes in pixels and the epochs at each, such as 64x6,96x1"),
@@ -317,7 +320,7 @@ def _check_one(name, value, known):
 
 def _expected(known):
     if known.choices:
-        return "one of " + ", ".join(known.choices) + (", or a path" if known.path else "")
+        return "one of " + ", ".join(map(str, known.choices)) + (", or a path" if known.path else "")
     kind = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}[known.type]
     if known.low is not None and known.high is not None:
         return f"{kind} from {known.low:g} to {known.high:g}"

@@ -210,3 +210,22 @@ def test_every_claim_names_systems_and_columns_that_exist():
     for claim in claims.of_paper("polychromify"):
         assert {claim.better, claim.worse} <= known
         assert claim.column in {*scores.QUANTITIES, "seconds"}
+
+
+def curve(values, validation):
+    return [{"accuracy": a, "val_accuracy": b} for a, b in zip(values, validation, strict=True)]
+
+
+def test_a_curve_flattens_where_it_changes_no_more():
+    rising = np.minimum(np.arange(1, 301) / 120, 1.0) * 0.6
+    history = curve(rising, rising)
+    assert report.flattens(history, "accuracy", tolerance=0.001) == 120
+    assert report.flattens(history[:100], "accuracy", tolerance=0.001) > 90  # it still rises at its end
+    assert report.flattens(curve([0.6] * 5, [0.6] * 5), "accuracy") == 1
+
+
+def test_curves_cross_where_training_stays_above_validation():
+    training = np.linspace(0.2, 0.8, 200)
+    assert report.crosses(curve(training, [0.5] * 200), "accuracy") == 101
+    assert report.crosses(curve(training, [0.9] * 200), "accuracy") is None
+    assert report.crosses(curve(training, [0.1] * 200), "accuracy") == 1
