@@ -112,6 +112,7 @@ def test_gray():
 # Written out from the papers, independently of color.py: input and target for one image.
 EXPECTED = {
     "miu": lambda rgb, lab: (lab[..., :1] / 100, (lab[..., 1:] + 128) / 255),
+    "miu_255": lambda rgb, lab: (lab[..., :1] / 100 * 255, (lab[..., 1:] + 128) / 255),
     "polychromify": lambda rgb, lab: (lab[..., :1], lab[..., 1:] / 128),
     "yosemite": lambda rgb, lab: (rgb @ [[0.299], [0.587], [0.114]] * 2 - 1, rgb * 2 - 1),
     "places": lambda rgb, lab: (rgb2gray(rgb)[..., None], (lab[..., 1:] + 128) / 255),
@@ -131,7 +132,7 @@ def test_convention(name):
     convention = color.CONVENTIONS[name]
     network_input, target = convention.encode(rgb)
     expected_input, expected_target = EXPECTED[name](rgb / 255, rgb2lab(rgb))
-    assert np.allclose(np.asarray(network_input), expected_input, atol=1e-4)
+    assert np.allclose(np.asarray(network_input), expected_input, rtol=1e-5, atol=1e-4)
     assert np.allclose(np.asarray(target), expected_target, atol=1e-4)
     assert target.shape[-1] == convention.channels
     assert np.array_equal(np.asarray(color.to_uint8(convention.decode(rgb, target))), rgb)

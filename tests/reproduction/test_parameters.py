@@ -174,3 +174,10 @@ def test_names_in_capitals_elsewhere_are_the_user_s_own(shell):
     assert shell("N = 10", READ) == 2
     assert shell("SEED = 'not of this cell'", CELL.replace("EPOCHS = None", "EPOCHS, SEED = 4, 0"), READ) == 4
     assert shell("N = 11", CELL, READ) == 2
+
+
+def test_numbers_to_choose_from_are_named():
+    profiles = {"quick": {"input_scale": 1}}
+    assert parameters.resolve(profiles, parameters.parse(["INPUT_SCALE=255"])).input_scale == 255
+    with pytest.raises(InputError, match="INPUT_SCALE is 2: it must be one of 1, 255"):
+        parameters.resolve(profiles, {"INPUT_SCALE": 2})
