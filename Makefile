@@ -68,8 +68,8 @@ results: setup  ## write the generated documents; RUNS="runs/PAPER/KEY …" coll
 collect: setup  ## the same, but RUNS="runs/PAPER/KEY …" is required
 	@$(PY) -m colorize_lib results $(or $(RUNS),$(error RUNS= names the run folders to collect))
 
-test-browser: setup  ## the two pages in headless Chromium
-	$(PY) -m pytest tests/apps/test_browser.py -rs
+test-browser: setup  ## the two pages, and a notebook in JupyterLab, in headless Chromium
+	COLORIZE_BROWSER=1 $(PY) -m pytest tests/apps/test_browser.py tests/test_lab.py -rs
 
 lint: setup  ## ruff: faults and format of the code
 	$(VENV)/bin/ruff check .

@@ -38,6 +38,7 @@ if os.environ.get("KERAS_BACKEND") == "jax":
             "test_files.py",
             "test_images.py",
             "test_jax.py",
+            "test_lab.py",
         ),
         *("test_mutations.py", "test_notebooks.py", "test_preprocess.py", "training/test_devices.py"),
         "training/test_resident.py",
