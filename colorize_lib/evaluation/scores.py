@@ -149,6 +149,10 @@ def score_run(systems, images, folder, keep="last", parts=None, **options):
                     load_weights(network, path)
                 found[which] = _epochs(folder, networks, which), evaluate.score(system, images, **options)
         kept = read(folder, name) if (folder / folder_name(name) / FILE).exists() and len(found) < len(order) else {}
+        if not kept | found:
+            raise InputError(
+                f"There are no weights of {name} in {folder}, and no scores: train it again, or leave it out."
+            )
         write(folder, name, kept | found)  # scores of weights that are gone stay
     return Scores.read(folder, keep, systems)
 

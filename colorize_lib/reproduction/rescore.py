@@ -4,20 +4,22 @@ The networks are those whose folders have weights and `network.json`. What has n
 scores. The numbers, the table and the pictures are those that the paper's notebook makes of the same weights.
 """
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 from colorize_lib import files
 from colorize_lib.errors import InputError
-from colorize_lib.evaluation import evaluate, report
+from colorize_lib.evaluation import evaluate, plots, report
 from colorize_lib.evaluation.claims import judge_all, table
-from colorize_lib.evaluation.scores import FILE, Scores, score_run, write_table
+from colorize_lib.evaluation.scores import FILE, Scores, histories, score_run, write_table
 from colorize_lib.papers import published
 from colorize_lib.training import machine, runs
 from colorize_lib.training.colorizer import Colorizer, ensemble
 
 # The tables that papers print of the test images: their part of `papers.toml`.
 _PUBLISHED = {"polychromify": "table2"}
+LARGEST = 5_000_000  # bytes of a network's weights in results/
 _COLUMNS = ("psnr_rgb", "ssim")
 # A system of two networks, one a channel.
 _JOINED = {"polychromify": ("polychromify_ab", "polychromify_a", "polychromify_b")}
@@ -64,11 +66,31 @@ def rescore(folder, dataset, build, photos=None, public=None, keep="last"):
     elif not list(folder.glob(f"*/{FILE}")):
         raise InputError(f"{folder} has neither weights nor scores: run `{manifest['command']}` again.")
     scores = Scores.read(folder, keep)
-    pictures = {name: system for name, system in systems.items() if name in scores.tables}
-    if photos is not None and pictures:
-        with files.atomic(folder / "figures" / "photos.jpg") as path:
-            report.photographs(pictures, photos)[0].savefig(path)
+    for name, figure in _figures(folder, paper, systems, scores, test, photos).items():
+        with files.atomic(folder / "figures" / f"{name}.{getattr(figure, 'format', 'png')}") as path:
+            figure.savefig(path, dpi=100, bbox_inches="tight")
     return scores, _write(folder, paper, manifest, scores, len(train))
+
+
+def _figures(folder, paper, systems, scores, test, photos):
+    """{name: figure} as the paper's notebook has them, as far as its systems and its data allow."""
+    if not systems:
+        return {}
+    found, printed = {}, published(paper)
+    first = next(iter(systems))
+    found["best_and_worst"] = plots.best_and_worst(scores, first, systems[first], test)[0]
+    chroma = {"truth": evaluate.score_truth(test)["chroma"]}
+    chroma |= {name: scores.values(name, "chroma", coloured=False) for name in systems}
+    found["chroma"] = plots.distributions(chroma, "mean chroma of an image, Lab units")
+    rows = printed.get("fig5_rows", ())
+    if rows and max(rows) < len(test):
+        found["fig5_side_by_side"] = report.side_by_side(systems, test, rows)
+    curves = {name: rows for name, rows in histories(folder).items() if name in printed.get("fig4", ())}
+    if curves:
+        found["fig4_code"] = plots.learning_curves(curves, "psnr_ab", "PSNR of ab / 128, dB", best=True)
+    if photos is not None:
+        found["photos"] = report.photographs(systems, photos)[0]
+    return found
 
 
 def _check_data(manifest, dataset):
@@ -133,8 +155,35 @@ def halve_weights(source, target):
         old.visititems(copy)
 
 
+def bundle_weights(folder, place, keep):
+    """Copy what a run's networks need to be scored again to `results/`, where it is small, and name the rest in the manifest.
+
+    Weights of the epoch that is shown are written as float16 where that takes at most `LARGEST` bytes. Of larger ones the
+    manifest in `place` gets the SHA-256 under `weights`; it has the command that makes them, and `metrics.json` has the minutes.
+
+    Args:
+        folder: run folder, or one that was collected before.
+        place: folder of `results/`, with a copy of the manifest.
+        keep: "last" or "best".
+    """
+    manifest = files.read_json(place / "manifest.json", "manifest")
+    elsewhere = manifest.get("weights", {})
+    for path in sorted(folder.glob(f"*/{keep}.weights.h5")):
+        system = path.parent.name
+        target = place / system / path.name
+        halve_weights(path, target)
+        described = path.with_name("network.json")
+        if target.stat().st_size <= LARGEST and described.exists():
+            shutil.copyfile(described, target.with_name("network.json"))
+        else:
+            target.unlink()
+            elsewhere[system] = {"file": f"{system}/{path.name}", "sha256": files.sha256(path)}
+    if elsewhere:
+        files.write_json(place / "manifest.json", manifest | {"weights": elsewhere})
+
+
 def claims_table(folder, keep="last"):
     """The claims of the paper of a scored run, with verdicts, as a table of text."""
     _, _, manifest = options(folder)
     paper = manifest["notebook"].replace("_", "-")
-    return table(judge_all(paper, Scores.read(folder, keep), report.histories(folder)))
+    return table(judge_all(paper, Scores.read(folder, keep), histories(folder)))

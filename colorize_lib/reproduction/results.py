@@ -20,7 +20,7 @@ from pathlib import Path
 from colorize_lib import papers
 from colorize_lib.errors import InputError, reason
 from colorize_lib.evaluation import scores, statistics
-from colorize_lib.reproduction import standalone
+from colorize_lib.reproduction import rescore, standalone
 from colorize_lib.reproduction.closing import is_constant
 
 ROOT = Path(__file__).parents[2]
@@ -205,7 +205,9 @@ def collect(folder, target=None):
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=target.parent) as temporary:
         for number, run in enumerate(kept):
-            _copy(run.folder, Path(temporary) / new.paper / (f"more/{number}" if number else ""), new.paper)
+            place = Path(temporary) / new.paper / (f"more/{number}" if number else "")
+            _copy(run.folder, place, new.paper)
+            rescore.bundle_weights(run.folder, place, run.metrics.get("keep", "last"))
         shutil.rmtree(target, ignore_errors=True)
         (Path(temporary) / new.paper).rename(target)
     return target

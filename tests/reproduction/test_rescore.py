@@ -6,10 +6,11 @@ import json
 import numpy as np
 import pytest
 
+from colorize_lib import files
 from colorize_lib.apps.trained import build_trained
 from colorize_lib.dataset import Dataset, Split
 from colorize_lib.errors import InputError
-from colorize_lib.reproduction import rescore
+from colorize_lib.reproduction import rescore, results
 from colorize_lib.training.colorizer import Colorizer
 
 OPTIONS = {"size": 16, "width": 0.1}
@@ -71,7 +72,9 @@ def test_an_unscored_run_is_scored(run, dataset, keep, epoch):
     claim = "One network for each channel scores higher than one for both (Table 2)"
     assert metrics["claims"][claim]["verdict"] == "one run"  # equal epochs
     assert table.loc["polychromify", ("", "epoch")] == epoch
-    assert (run / "figures" / "photos.jpg").stat().st_size > 1000
+    figures = {"photos.jpg", "best_and_worst.jpg", "chroma.png", "fig4_code.png"}  # Fig. 5 needs the paper's test set
+    assert {path.name for path in (run / "figures").iterdir()} == figures
+    assert all(path.stat().st_size > 1000 for path in (run / "figures").iterdir())
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["finished"]
     assert manifest["scored"] == {"polychromify": {"keep": keep, "epoch": int(epoch), "epochs": 2}}
@@ -117,3 +120,33 @@ def test_a_run_without_weights_and_scores_says_how_to_make_them(run, dataset):
         InputError, match=r"neither weights nor scores: run `make reproduce-polychromify PROFILE=paper`"
     ):
         rescore.rescore(run, dataset, build_trained)
+
+
+def test_a_collected_run_is_scored_again_from_results(run, dataset, tmp_path):
+    before, _ = rescore.rescore(run, dataset, build_trained)
+    home = results.collect(run, tmp_path / "results")
+    assert sorted(path.name for path in (home / "polychromify").iterdir()) == [
+        "history.csv",
+        "last.weights.h5",
+        "network.json",
+        "scores.csv.gz",
+    ]
+    for path in home.glob("*/scores.csv.gz"):
+        path.unlink()
+    after, _ = rescore.rescore(home, dataset, build_trained)
+    assert set(after.tables) == set(before.tables)
+    for name, table in before.tables.items():
+        assert np.abs(after.tables[name]["psnr_rgb"] - table["psnr_rgb"]).max() < 0.05
+    again = results.collect(run, tmp_path / "results")
+    assert (again / "polychromify" / "last.weights.h5").exists()
+
+
+def test_large_weights_are_named_in_the_manifest(run, dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(rescore, "LARGEST", 1000)
+    rescore.rescore(run, dataset, build_trained)
+    home = results.collect(run, tmp_path / "results")
+    assert not list(home.glob("*/*.weights.h5"))
+    named = json.loads((home / "manifest.json").read_text())["weights"]
+    path = run / "polychromify" / "last.weights.h5"
+    assert named["polychromify"] == {"file": "polychromify/last.weights.h5", "sha256": files.sha256(path)}
+    assert set(named) == set(SYSTEMS)

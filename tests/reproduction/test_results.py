@@ -70,7 +70,7 @@ def test_the_committed_documents_are_what_the_generator_makes():
 @pytest.mark.parametrize("paper", papers.KEYS)
 def test_the_figures_that_are_shown_are_the_notebooks(paper):
     text = (results.ROOT / "notebooks" / f"{papers.published(paper, 'notebook')}.ipynb").read_text(encoding="utf-8")
-    made = set(re.findall(r'\\"(\w+)\\"\)', text))
+    made = set(re.findall(r'\\"(\w+)\\"', text))
     assert set(results.figures(paper)) <= made
 
 
