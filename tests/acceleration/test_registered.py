@@ -130,21 +130,24 @@ def test_accelerated_equals_plain(name, tmp_path):
     faster = accelerate(network)
     assert any(type(layer).__module__.startswith("colorize_lib") for layer in faster._flatten_layers())
     images, targets = data(network)
-    (plain_outputs, plain), (outputs, gradients) = results([network, faster])(images, targets)
+    exact = build(name, "float64")
+    exact.trainable = True
+    exact.set_weights(network.get_weights())
+    (plain_outputs, plain), (outputs, gradients), (_, true) = results([network, faster, exact])(images, targets)
     np.testing.assert_allclose(outputs, plain_outputs, rtol=0, atol=1e-6 * max(1, np.abs(plain_outputs).max()))
-    # Eight batch normalizations after one another, of four images, magnify the rounding.
-    tolerance = 3e-4 if name == "eccv16" else 1e-4
-    exempt, largest = before_normalization(network), {}
+    exempt, allowed = before_normalization(network), {}
     for path, gradient in plain.items():
         layer = path.rpartition("/")[0]
-        largest[layer] = max(largest.get(layer, 0), np.abs(gradient).max())
+        # Deep networks with batch normalization of four images magnify roundings: plain float32 is off, too.
+        rounding = np.abs(true[path] - gradient).max()
+        allowed[layer] = max(allowed.get(layer, 0), 1e-4 * np.abs(gradient).max(), 4 * rounding)
     for path, gradient in plain.items():
         if path not in exempt:
             error = np.abs(gradients[path] - gradient).max()
-            assert error <= tolerance * largest[path.rpartition("/")[0]], f"{path}: {error}"
+            assert error <= allowed[path.rpartition("/")[0]], f"{path}: {error}"
 
     # Weights files of both fit both.
-    values = [weight + 0.125 for weight in network.get_weights()]
+    values = [weight + weight.dtype.type(0.125) for weight in network.get_weights()]
     for source, target in ((network, build(name)), (faster, build(name))):
         network.set_weights(values)
         source.save_weights(tmp_path / "w.weights.h5")
@@ -182,7 +185,7 @@ def test_accelerated_bfloat16_is_as_near_to_float32_as_plain_bfloat16(name):
         )
         of_plain += distances(plain, truth)
         of_ours += distances(ours, truth)
-        weights = [random.permuted(weight) for weight in exact.get_weights()]
+        weights = [random.permuted(weight) if weight.ndim else weight for weight in exact.get_weights()]
     assert np.mean(of_ours) < 1.25 * np.mean(of_plain)
 
 

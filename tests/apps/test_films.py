@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from colorize_lib.apps import films, photographs
+from colorize_lib.apps import films, photographs, trained
 from colorize_lib.errors import InputError
 from colorize_lib.training.colorizer import Colorizer
 
@@ -64,7 +64,7 @@ def test_every_frame_and_the_sound_come_out(tmp_path, constant, suffix):
 def test_the_command_takes_a_film(tmp_path, constant, monkeypatch):
     pytest.importorskip("av")
     film(tmp_path / "a.mkv", sound=False)
-    monkeypatch.setattr(photographs.trained, "load", lambda *arguments, **options: constant)
+    monkeypatch.setattr(trained, "load", lambda *arguments, **options: constant)
     report = photographs.colorize_files([str(tmp_path / "a.mkv")])
     assert report.done == {tmp_path / "a.mkv": tmp_path / "a-colorized.mkv"}
     report = photographs.colorize_files([str(tmp_path / "a.mkv")])

@@ -435,7 +435,7 @@ def test_numbers_have_a_type_and_a_range(tmp_path, option, capsys):
 def test_standard_input_goes_to_standard_output(weights):
     buffer = io.BytesIO()
     photo().save(buffer, "PNG")
-    command = [sys.executable, "-m", "colorize_lib", "colorize", "-", "--weights", weights]
+    command = [sys.executable, "-m", "colorize_lib", "colorize", "-", "-m", "polychromify", "--weights", weights]
     done = subprocess.run(command, input=buffer.getvalue(), capture_output=True)
     assert done.returncode == 0, done.stderr[-2000:]
     with Image.open(io.BytesIO(done.stdout)) as result:
@@ -477,14 +477,14 @@ def test_what_an_interrupted_call_has_done_is_kept_and_said(tmp_path, constant, 
 def test_side_by_side_saturation_and_size(tmp_path, weights):
     photo().save(tmp_path / "a.png")
     name = str(tmp_path / "a.png")
-    assert run(name, "--weights", weights, "-o", tmp_path / "both", "--side-by-side") == 0
+    assert run(name, "-m", "polychromify", "--weights", weights, "-o", tmp_path / "both", "--side-by-side") == 0
     with Image.open(tmp_path / "both" / "a.png") as both:
         assert both.size == (120, 40)
         left = np.asarray(both)[:, :60].astype(int)
         assert (left.max(-1) - left.min(-1)).max() <= 1
-    assert run(name, "--weights", weights, "-o", tmp_path / "gray", "--saturation", 0) == 0
+    assert run(name, "-m", "polychromify", "--weights", weights, "-o", tmp_path / "gray", "--saturation", 0) == 0
     assert colorfulness(tmp_path / "gray" / "a.png") < 1
-    assert run(name, "--weights", weights, "-o", tmp_path / "large", "--size", 128) == 0
+    assert run(name, "-m", "polychromify", "--weights", weights, "-o", tmp_path / "large", "--size", 128) == 0
     assert colorfulness(tmp_path / "large" / "a.png") > 8
 
 

@@ -69,11 +69,12 @@ def test_the_command_line_takes_the_folder_and_lists_it(run_folder, tmp_path, ca
 
 
 def test_public_weights_are_found_in_the_data_home():
-    assert [item.label for item in trained.find()] == ["polychromify"]
+    assert [item.label for item in trained.find()] == ["natural", "polychromify"]
     path = public_weights.weights_path("siggraph17")
     path.parent.mkdir(parents=True)
     path.touch()
-    assert [(item.label, item.guided) for item in trained.find()] == [("polychromify", False), ("siggraph17", True)]
+    expected = [("natural", False), ("polychromify", False), ("siggraph17", True)]
+    assert [(item.label, item.guided) for item in trained.find()] == expected
     assert trained.place("siggraph17") == f"public: {path}"
     with pytest.raises(InputError, match="Cannot read the weights"):
         trained.public()[0].load()
@@ -92,10 +93,10 @@ def test_a_folder_without_networks_is_one_sentence(tmp_path):
             read(tmp_path)
 
 
-def test_the_bundled_network_gives_equal_outputs_in_onnxruntime(tmp_path):
+def test_a_bundled_network_gives_equal_outputs_in_onnxruntime(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx")
-    network = trained.load().network
+    network = trained.load("polychromify").network
     signature = [keras.InputSpec(shape=(None, *network.input_shape[1:]), dtype="float32")]
     network.export(tmp_path / "network.onnx", format="onnx", verbose=False, input_signature=signature)
     session = onnxruntime.InferenceSession(tmp_path / "network.onnx")
