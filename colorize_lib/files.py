@@ -92,7 +92,7 @@ def _code(error):
 
 
 @contextlib.contextmanager
-def atomic(path, replace=True):
+def atomic(path, replace=True, size=0):
     """Yield a temporary path next to `path`; when the block ends well, it is synced and takes the name `path`.
 
     A process killed at any moment leaves either the old file or the new one. The temporary name keeps the suffix, because
@@ -101,6 +101,7 @@ def atomic(path, replace=True):
     Args:
         path: the file to write; its folder is made if need be.
         replace: take the place of a file that is there.
+        size: bytes that must be free on the disk before the block begins, for writers that crash where none is left.
 
     Raises:
         InputError: the disk refuses; or, without `replace`, there is a file of this name, which stays as it is.
@@ -110,9 +111,14 @@ def atomic(path, replace=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         suffix = "".join(path.suffixes[-2:])[-40:]
         handle, name = tempfile.mkstemp(prefix=".partial-", suffix=suffix, dir=path.parent)
-        os.close(handle)
         temporary = Path(name)
         try:
+            try:
+                if size and hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(handle, 0, size)
+                    os.ftruncate(handle, 0)
+            finally:
+                os.close(handle)
             yield temporary
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())

