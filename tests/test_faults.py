@@ -329,7 +329,7 @@ def disk(tmp_path):
     subprocess.run(["umount", folder], capture_output=True)
 
 
-@pytest.mark.parametrize("size", ["24k", "128k", *SOAK * ["40k", "80k"]])  # for no file, for one epoch, for some files
+@pytest.mark.parametrize("size", ["24k", "160k", *SOAK * ["40k", "80k"]])  # for no file, for one epoch, for some files
 def test_a_disk_that_is_full_under_training_keeps_what_is_done(trainer, undisturbed, disk, size):
     expected, _ = undisturbed("supervised")
     home = disk(f"size={size}")
@@ -338,7 +338,7 @@ def test_a_disk_that_is_full_under_training_keeps_what_is_done(trainer, undistur
         r"error: Cannot write .*: no space is left there; free some.*same command again\.", trainer.error()
     )
     finished = list((home / "tiny" / "full").rglob("state.npz"))
-    assert bool(finished) == (size == "128k")
+    assert bool(finished) == (size == "160k")
     disk("size=8m")
     assert trainer.train("supervised", "full", home) == 0
     assert_same(home / "tiny" / "full", expected)
