@@ -95,7 +95,7 @@ def test_a_folder_without_networks_is_one_sentence(tmp_path):
 
 def test_a_bundled_network_gives_equal_outputs_in_onnxruntime(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("tf2onnx")
+    pytest.importorskip("tf2onnx" if keras.backend.backend() == "tensorflow" else "jax2onnx")
     network = trained.load("polychromify").network
     signature = [keras.InputSpec(shape=(None, *network.input_shape[1:]), dtype="float32")]
     network.export(tmp_path / "network.onnx", format="onnx", verbose=False, input_signature=signature)
