@@ -13,10 +13,11 @@ from colorize_lib.errors import InputError
 from colorize_lib.evaluation import scores
 from colorize_lib.reproduction import results, standalone
 
-CURVE_STYLE = """
+STYLE = """
 text { fill: #1c1c1c; font: 12px system-ui, sans-serif; } .soft { fill: #6a6a6a; } path { stroke: #c8c8c2; fill: none; }
 polyline { fill: none; stroke-width: 1.8; } .val { stroke-dasharray: 5 3; } .thin { stroke-width: 1; opacity: 0.7; }
 @media (prefers-color-scheme: dark) { text { fill: #e6e6e2; } .soft { fill: #a0a09a; } path { stroke: #4a4d50; } }
+text.on { fill: #ffffff; }
 """
 COLOURS = ("#2a7fbf", "#d0632a", "#3d9950", "#a657b3", "#c79a1b", "#c4405f", "#2a9d9d", "#7a7f88")
 WIDTH = 880  # pixels, a column of GitHub's pages
@@ -103,10 +104,13 @@ def curves(histories, groups=None):
         for number, (key, colour) in enumerate(chosen.items()):
             said = escape(f"{groups['name']} {key}".strip())
             parts.append(f'<text x="{58 + 200 * number}" y="{height - 6}" style="fill: {colour}">{said}</text>')
-    spoken = escape(f"Learning curves of {', '.join([*series][:EACH])}")
+    return _svg(f"Learning curves of {', '.join([*series][:EACH])}", height, parts)
+
+
+def _svg(spoken, height, parts):
     size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}"'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{spoken}" {size}>'
-    return "\n".join([head, f"<style>{CURVE_STYLE}</style>", *parts, "</svg>\n"])
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(spoken)}" {size}>'
+    return "\n".join([head, f"<style>{STYLE}</style>", *parts, "</svg>\n"])
 
 
 def run_curves(run):
@@ -121,6 +125,48 @@ def write_curves(root):
         for run in results.collected(paper, root):
             if text := run_curves(run):
                 files.write_text(run.folder / "curves.svg", text)
+
+
+# Hues.
+
+HUES = {"yellow_brown": "#b58b34", "green": "#4f9a4a", "blue": "#3f7fbf", "red": "#c2504f"}
+NATURAL = {"gray": "gray", "polychromify": "Polychromify", "careful": "careful", "default": "default", "vivid": "vivid"}
+
+
+def hue_shares(numbers):
+    """The bundled colorizer's shares of hues next to the truth's as an SVG document, readable at 880 pixels.
+
+    Args:
+        numbers: "test" of `results/natural/metrics.json`: {way of colorizing: `evaluation.photographs.summary`}.
+    """
+    rows = {"truth": {hue: numbers["default"][f"true_{hue}"] for hue in HUES}}
+    rows |= {words: {hue: numbers[name][hue] for hue in HUES} for name, words in NATURAL.items() if name in numbers}
+    left, top, line, scale = 120, 34, 32, (WIDTH - 160) / 100
+    parts = []
+    for number, hue in enumerate(HUES):
+        x = left + 150 * number
+        parts.append(f'<rect x="{x}" y="8" width="14" height="14" fill="{HUES[hue]}"/>')
+        parts.append(f'<text x="{x + 20}" y="20">{hue.replace("_", "-")}</text>')
+    for number, (name, shares) in enumerate(rows.items()):
+        x, y = left, top + line * number
+        parts.append(f'<text x="{left - 10}" y="{y + 17}" text-anchor="end">{name}</text>')
+        for hue, share in shares.items():
+            width = 100 * share * scale
+            parts.append(f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="24" fill="{HUES[hue]}"/>')
+            if width > 30:
+                parts.append(
+                    f'<text class="on" x="{x + width / 2:.1f}" y="{y + 17}" text-anchor="middle">{100 * share:.0f} %</text>'
+                )
+            x += width
+    bottom = top + line * len(rows)
+    parts.append(f'<path d="M{left},{top - 4}V{bottom}H{left + 100 * scale:.0f}"/>')
+    for percent in (0, 25, 50, 75, 100):
+        parts.append(
+            f'<text class="soft" x="{left + percent * scale:.0f}" y="{bottom + 16}" text-anchor="middle">{percent}</text>'
+        )
+    said = "% of all pixels that have a hue (chroma above 8 Lab units); the rest is nearly gray"
+    parts.append(f'<text class="soft" x="{left}" y="{bottom + 34}">{said}</text>')
+    return _svg("Shares of hues in colorized photographs and in the truth", bottom + 44, parts)
 
 
 # The text.
@@ -227,9 +273,32 @@ papers average over all. A claim about a way of training takes three seeds at eq
 """
 
 
+BUNDLED = """## The bundled colorizer
+
+`natural` belongs to no paper: it is what `colorize` and the pages use. It was made to be less brown than a network that minimizes
+a squared error, and its own end of the range is chosen when it is applied. [Its model card](natural/README.md) has its numbers, its
+training, and what it is bad at.
+
+![Shares of hues on thirty test photographs](natural/hues.svg)
+
+*Hues of thirty test photographs: the truth, no colour, Polychromify's bundled weights, and the bundled colorizer from careful to
+vivid. The bars say how much of each hue there is, not whether it is in the right place.*
+
+![Test photographs: gray, Polychromify, careful, default, vivid, truth](natural/figures/photographs.jpg)
+
+*Test photographs in gray, by Polychromify, by the bundled colorizer (careful, default, vivid), and as they are.*
+"""
+
+
+def _natural():
+    """The bundled colorizer's numbers on test photographs, None where `results/` has no run of it."""
+    path = results.ROOT / "results" / "natural" / "metrics.json"
+    return files.read_json(path, "numbers of the bundled colorizer")["test"] if path.exists() else None
+
+
 def readme():
     """`results/README.md` as text."""
-    lines = [INTRODUCTION, *_top_table(), READING]
+    lines = [INTRODUCTION, *_top_table(), READING, *([BUNDLED] if _natural() else [])]
     for paper in papers.KEYS:
         lines += _section(paper)
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
@@ -242,9 +311,11 @@ def page():
 
 
 def write():
-    """Write the curves, README.md, and index.html of `results/`, and the table of papers in the project's README."""
+    """Write the curves, the hues, README.md, and index.html of `results/`, and the table of papers in the project's README."""
     root = results.ROOT / "results"
     write_curves(root)
+    if numbers := _natural():
+        files.write_text(root / "natural" / "hues.svg", hue_shares(numbers))
     files.write_text(root / "README.md", readme())
     files.write_text(root / "index.html", page())
     write_papers_table(results.ROOT / "README.md")

@@ -65,6 +65,10 @@ def test_the_committed_documents_are_what_the_generator_makes():
             assert (run.folder / "curves.svg").read_text(encoding="utf-8") == gallery.run_curves(run), (
                 "run `make results`"
             )
+    numbers = json.loads((root / "natural" / "metrics.json").read_text())["test"]
+    assert (root / "natural" / "hues.svg").read_text(encoding="utf-8") == gallery.hue_shares(numbers), (
+        "run `make results`"
+    )
 
 
 @pytest.mark.parametrize("paper", papers.KEYS)
@@ -179,6 +183,23 @@ def test_curves_are_where_the_numbers_are():
     assert svg["lines"][1].get("class") == "val"
     assert {"a <net>", "b", "epoch", "loss"} <= set(svg["texts"])
     assert gallery.curves({"none": [{"epoch": 1, "accuracy": 1.0}]}) is None
+
+
+def test_bars_of_hues_are_as_long_as_their_shares():
+    way = {"yellow_brown": 0.5, "green": 0.25, "blue": 0.1, "red": 0.0}
+    truth = {f"true_{hue}": share / 2 for hue, share in way.items()}
+    svg = ElementTree.fromstring(gallery.hue_shares({"default": way | truth, "vivid": way}))
+    bars = [
+        (float(e.get("x")), float(e.get("width")))
+        for e in svg.iter()
+        if e.tag.endswith("rect") and e.get("height") == "24"
+    ]
+    true, default, vivid = bars[:4], bars[4:8], bars[8:]
+    assert default == vivid
+    assert [width for _, width in true] == pytest.approx([width / 2 for _, width in default], abs=0.1)
+    assert default[0][1] == pytest.approx(2 * default[1][1], abs=0.1)
+    assert default[1][0] == pytest.approx(sum(default[0]), abs=0.1)  # one begins where the other ends
+    assert default[3][1] == 0
 
 
 def test_many_networks_share_a_panel_and_are_coloured_by_what_they_have_in_common():
