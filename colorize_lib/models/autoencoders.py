@@ -1,16 +1,12 @@
 """Networks of Matos, Tezare and Zere, "Image Colorization for Grayscale Images", Maharishi International University, 2020.
 
-The first three networks predict ab from L as `CONVENTIONS["miu"]` scales them: input L / 100, (size, size, 1); output
-(ab + 128) / 255, (size, size, 2), through a tanh, (-1, 1). The last two predict RGB from gray, both in [0, 1]
-(`CONVENTIONS["unit_rgb"]`), through a sigmoid. All convolutions have 3×3 kernels, "same" padding and ReLU unless said.
+The listings are in section 4, "Experiments", and each builder has the layers of one of them, in the same order. Three networks
+predict ab from L (`CONVENTIONS["miu"]`), two predict RGB from gray (`CONVENTIONS["unit_rgb"]`). All convolutions have 3×3
+kernels, "same" padding and ReLU unless said otherwise.
 
-Parameter counts at width 1 (section 4, "Experiments", where the listings are): autoencoder 6,219,410; resnet50_autoencoder
-23,879,738, of which 23,587,712 in ResNet50; vgg16_features 14,714,688 (frozen); vgg16_decoder 1,572,114; pix2pix_unet
-10,467,779; dropout_autoencoder 3,431,811 at size 32.
-
-The pretrained networks are those of `keras.applications`, whose filters are fixed: `width` narrows what the paper adds to
-them, not them. They see L / 100 repeated to three channels, as the printed code passes it, and not the centred and
-rescaled RGB that they were trained on.
+The pretrained networks are those of `keras.applications`, whose filters are fixed: `width` narrows only what the paper adds to
+them. They see L / 100 repeated to three channels, as in the printed code, and not the centred and rescaled RGB that they were
+trained on.
 """
 
 import os
@@ -29,21 +25,14 @@ def _convolution(filters, name, kernel=3, strides=1, padding="same"):
 
 
 def _ab():
-    # In float32 under mixed precision, as every layer after it: bfloat16 is coarser than the 1/255 steps of ab.
+    # In float32 under mixed precision, like every layer after it: bfloat16 is coarser than the 1/255 steps of ab.
     return layers.Conv2D(2, 3, padding="same", activation="tanh", dtype="float32", name="ab")
 
 
 def _pretrained(application, size, weights):
-    """`keras.applications` network without its classifier.
+    """`application` of `keras.applications`, ResNet50 or VGG16, without its classifier, for (size, size, 3) inputs.
 
-    Args:
-        application: `keras.applications.ResNet50` or `keras.applications.VGG16`.
-        size: height and width of its input, which has 3 channels.
-        weights: "imagenet", None (random), or the path of a Keras weights file of this network without its classifier, or of
-            a folder that holds it under Keras' name.
-
-    Raises:
-        InputError: "imagenet" is neither cached nor to be had, or the file is missing or another network's.
+    `weights` and the errors are those of `resnet50_autoencoder`.
     """
     name = application.__name__
     file = f"{name.lower()}_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -74,7 +63,17 @@ def _three_channels(x):
 
 @register("autoencoder", convention="miu", paper="autoencoders")
 def autoencoder(size=256, width=1.0):
-    """The plain autoencoder, the report's best; `size` is a multiple of 8."""
+    """The plain autoencoder, which the report finds best (section 4, first listing). 6,219,410 parameters.
+
+    (size, size, 1), L / 100 in [0, 1] → (size, size, 2), (ab + 128) / 255, in (-1, 1) through a tanh.
+
+    Args:
+        size: a multiple of 8; the paper's is 256.
+        width: factor on the filters.
+
+    Raises:
+        InputError: impossible size or width.
+    """
     require_size("autoencoder", size, 8)
     x = inputs = keras.Input((size, size, 1), name="lightness")
 
@@ -100,19 +99,23 @@ def autoencoder(size=256, width=1.0):
 
 @register("resnet50_autoencoder", convention="miu", paper="autoencoders")
 def resnet50_autoencoder(size=300, width=1.0, freeze_backbone=False, weights="imagenet"):
-    """ResNet50 on the twice enlarged L, and a convolutional head.
+    """ResNet50 on L enlarged twice, and a convolutional head (section 4, second listing). 23,879,738 parameters.
 
-    The printed listing cannot run (`UpSampling3D` on a 4-D input); this reading has the printed input and output shapes. Its
-    "frozen" flag is set on an upsampling layer, so what was trained is the whole network.
+    (size, size, 1), L / 100 in [0, 1] → (size, size, 2), (ab + 128) / 255, in (-1, 1) through a tanh.
+
+    23,587,712 of the parameters are ResNet50's. The printed listing cannot run, because `UpSampling3D` does not take 4-D inputs;
+    this reading has the printed input and output shapes. The listing sets `trainable = False` on an upsampling layer, so the
+    whole network was trained.
 
     Args:
-        size: a multiple of 30 up to 450, so that the head's ×30 upsampling returns to it.
+        size: a multiple of 30 up to 450, so that the head's upsampling returns to it; the paper's is 300.
         width: factor on the head's filters.
         freeze_backbone: False trains ResNet50 too, as the printed code does; True is what the report says.
-        weights: "imagenet", None (random), or the path of a weights file of ResNet50 without its classifier, or of its folder.
+        weights: "imagenet", None (random), or the path of a Keras weights file of ResNet50 without its classifier, or of a folder
+            that holds the file under Keras' name.
 
     Raises:
-        InputError: impossible size; weights that cannot be had.
+        InputError: impossible size or width; weights that are missing, cannot be downloaded, or belong to another network.
     """
     require_size("resnet50_autoencoder", size, 30, 450)
     backbone = _pretrained(keras.applications.ResNet50, 2 * size, weights)
@@ -137,16 +140,18 @@ def resnet50_autoencoder(size=300, width=1.0, freeze_backbone=False, weights="im
 
 @register("vgg16_features", convention="miu", paper="autoencoders")
 def vgg16_features(size=224, weights="imagenet"):
-    """The first 19 layers of VGG16, to `block5_pool`, frozen: L / 100, (size, size, 1) → (size / 32, size / 32, 512), float32.
+    """The first 19 layers of VGG16, up to `block5_pool`, frozen (section 4, third listing). 14,714,688 parameters.
+
+    (size, size, 1), L / 100 in [0, 1] → (size / 32, size / 32, 512), float32 from 0.
 
     `keras.Sequential([vgg16_features(), vgg16_decoder()])` is the whole colorizer.
 
     Args:
-        size: a multiple of 32.
-        weights: "imagenet", None (random), or the path of a weights file of VGG16 without its classifier, or of its folder.
+        size: a multiple of 32; the paper's is 224.
+        weights: as for `resnet50_autoencoder`, but of VGG16.
 
     Raises:
-        InputError: impossible size; weights that cannot be had.
+        InputError: impossible size; weights that are missing, cannot be downloaded, or belong to another network.
     """
     require_size("vgg16_features", size, 32)
     backbone = _pretrained(keras.applications.VGG16, size, weights)
@@ -159,7 +164,17 @@ def vgg16_features(size=224, weights="imagenet"):
 
 @register("vgg16_decoder", convention="miu", paper="autoencoders")
 def vgg16_decoder(size=224, width=1.0):
-    """Decoder of VGG16's features, (size / 32, size / 32, 512), to ab, (size, size, 2); `size` is a multiple of 32."""
+    """The decoder of VGG16's features (section 4, fourth listing). 1,572,114 parameters.
+
+    (size / 32, size / 32, 512), from `vgg16_features` → (size, size, 2), (ab + 128) / 255, in (-1, 1) through a tanh.
+
+    Args:
+        size: a multiple of 32; the paper's is 224.
+        width: factor on the filters.
+
+    Raises:
+        InputError: impossible size or width.
+    """
     require_size("vgg16_decoder", size, 32)
     x = inputs = keras.Input((size // 32, size // 32, 512), name="features")
 
@@ -179,32 +194,62 @@ def vgg16_decoder(size=224, width=1.0):
 
 @register("pix2pix_unet", convention="unit_rgb", paper="autoencoders")
 def pix2pix_unet(size=256, width=1.0):
-    """U-Net from gray to RGB with 4×4 kernels, seven levels and six skips; `size` is a multiple of 128."""
+    """The U-Net, which the report takes from its reference 7 (section 4, fifth listing). 10,467,779 parameters.
+
+    (size, size, 1), gray in [0, 1] → (size, size, 3), RGB in (0, 1) through a sigmoid.
+
+    Args:
+        size: a multiple of 128; the paper's is 256.
+        width: factor on the filters.
+
+    Raises:
+        InputError: impossible size or width.
+    """
+
+    def conv2d(x, filters, name):
+        x = layers.Conv2D(scaled(filters, width), 4, 2, padding="same", name=f"{name}_conv")(x)
+        x = layers.LeakyReLU(0.2, name=f"{name}_relu")(x)
+        return layers.BatchNormalization(momentum=0.8, name=f"{name}_bn")(x)
+
+    def deconv2d(x, skip, filters, name):
+        x = layers.UpSampling2D(2, name=f"{name}_upsample")(x)
+        x = _convolution(scaled(filters, width), f"{name}_conv", kernel=4)(x)
+        x = layers.BatchNormalization(momentum=0.8, name=f"{name}_bn")(x)
+        return layers.Concatenate(name=f"{name}_skip")([x, skip])
+
     require_size("pix2pix_unet", size, 128)
-    x = inputs = keras.Input((size, size, 1), name="gray")
-    skips = []
-    for i, factor in enumerate((1, 2, 4, 8, 8, 8, 8), 1):
-        x = layers.Conv2D(scaled(32 * factor, width), 4, 2, padding="same", name=f"down{i}_conv")(x)
-        x = layers.LeakyReLU(0.2, name=f"down{i}_relu")(x)
-        x = layers.BatchNormalization(momentum=0.8, name=f"down{i}_bn")(x)
-        skips.append(x)
-    for i, skip in enumerate(reversed(skips[:-1]), 1):
-        x = layers.UpSampling2D(2, name=f"up{i}_upsample")(x)
-        x = _convolution(skip.shape[-1], f"up{i}_conv", kernel=4)(x)
-        x = layers.BatchNormalization(momentum=0.8, name=f"up{i}_bn")(x)
-        x = layers.Concatenate(name=f"up{i}_skip")([x, skip])
-    x = layers.UpSampling2D(2, name="up7_upsample")(x)
-    x = layers.Conv2D(3, 4, padding="same", activation="sigmoid", dtype="float32", name="rgb")(x)
-    return keras.Model(inputs, x, name="pix2pix_unet")
+    gf = 32  # as the listing calls it
+    d0 = keras.Input((size, size, 1), name="gray")
+
+    d1 = conv2d(d0, gf, "down1")
+    d2 = conv2d(d1, gf * 2, "down2")
+    d3 = conv2d(d2, gf * 4, "down3")
+    d4 = conv2d(d3, gf * 8, "down4")
+    d5 = conv2d(d4, gf * 8, "down5")
+    d6 = conv2d(d5, gf * 8, "down6")
+    d7 = conv2d(d6, gf * 8, "down7")
+
+    u1 = deconv2d(d7, d6, gf * 8, "up1")
+    u2 = deconv2d(u1, d5, gf * 8, "up2")
+    u3 = deconv2d(u2, d4, gf * 8, "up3")
+    u4 = deconv2d(u3, d3, gf * 4, "up4")
+    u5 = deconv2d(u4, d2, gf * 2, "up5")
+    u6 = deconv2d(u5, d1, gf, "up6")
+
+    u7 = layers.UpSampling2D(2, name="up7_upsample")(u6)
+    rgb = layers.Conv2D(3, 4, padding="same", activation="sigmoid", dtype="float32", name="rgb")(u7)
+    return keras.Model(d0, rgb, name="pix2pix_unet")
 
 
 @register("dropout_autoencoder", convention="unit_rgb", paper="autoencoders")
 def dropout_autoencoder(size=32, width=1.0, dropout=0.2):
-    """The second autoencoder, from gray to RGB through a dense latent vector.
+    """The second autoencoder, with a dense latent vector (section 4, "our own dataset"). 3,431,811 parameters at size 32.
 
-    The report prints no layers. The network is the one that it cites (its reference 6: Atienza's colorization autoencoder for
-    CIFAR-10); the "dropout layer" that it adds "against overfitting" (section 5) acts here on the latent vector, at the rate
-    0.2 of the article that it cites for it (its reference 9).
+    (size, size, 1), gray in [0, 1] → (size, size, 3), RGB in (0, 1) through a sigmoid.
+
+    The report prints no layers. The network is the one that it cites (its reference 6, Atienza's colorization autoencoder for
+    CIFAR-10). The dropout layer that the report adds against overfitting (section 5) acts here on the latent vector, at the rate
+    0.2 of the article that it cites for dropout (its reference 9).
 
     Args:
         size: a multiple of 8; the two dense layers grow with its square.
@@ -212,7 +257,7 @@ def dropout_autoencoder(size=32, width=1.0, dropout=0.2):
         dropout: rate, 0 ≤ dropout < 1; 0 is the cited original.
 
     Raises:
-        InputError: impossible size or rate.
+        InputError: impossible size, width or rate.
     """
     require_size("dropout_autoencoder", size, 8)
     if not 0 <= dropout < 1:

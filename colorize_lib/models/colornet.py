@@ -1,20 +1,13 @@
 """Networks of George, "Automatic Image Colorization from Greyscale to RGB", CSE616 project, 2022.
 
-Input: scikit-image's gray, (size, size, 1), [0, 1], not L (`CONVENTIONS["places"]`). Outputs: class logits
-(`resnet18_gray`), (ab + 128) / 255 without activation (`colornet`), or logits over quantized colours
-(`colornet_distribution`). The two colour networks need a size that is a multiple of 8.
-
-The report ("Model") cuts a ResNet-18 for gray images after its sixth group of layers and adds a fusion layer and a
-colorization network; layers follow the author's released code. There the fusion layer is built and never called, so
-`fusion=False` is the code and `fusion=True` the report.
+The input is scikit-image's gray in [0, 1], not L (`CONVENTIONS["places"]`). The report ("Model") cuts a ResNet-18 for gray
+images after its sixth group of layers and adds a fusion layer and a colorization network. The layers follow the author's released
+code, which builds the fusion layer but never calls it: `fusion=False` is the code, and `fusion=True` the report.
 
 ResNet-18 is laid out as in torchvision (He et al. 2016, "Deep Residual Learning for Image Recognition", Table 1): explicit
-symmetric zero padding, which "same" is not for strided layers, batch normalization with eps 1e-5 and momentum 0.9 (PyTorch counts
-it as 0.1), no biases. Its layers have the same names in all three networks, so that `load_backbone` can carry trained
-weights from one to another.
-
-Parameter counts at width 1, moving statistics of batch normalization included: resnet18_gray 11,367,085 with 365 classes;
-colornet 956,834, with fusion 11,540,514; colornet_distribution with 313 bins 958,137, with fusion 11,541,817.
+symmetric zero padding, which "same" does not give for strided layers; batch normalization with epsilon 1e-5 and momentum 0.9
+(0.1 in PyTorch's way of counting); no biases. Its layers have the same names in all three networks, so that `load_backbone` can
+copy trained weights from one to another. Parameter counts include the moving statistics of batch normalization.
 """
 
 import re
@@ -26,22 +19,15 @@ from keras.initializers import VarianceScaling
 from colorize_lib.errors import InputError
 from colorize_lib.models import register
 from colorize_lib.models.sizes import require_size, scaled
-from colorize_lib.models.torch_files import read_state_dict
 
-# Names of ResNet-18's feature layers here, and of all its tensors in PyTorch.
+# Names of ResNet-18's feature layers.
 _BACKBONE_LAYER = re.compile(r"conv1|bn1|layer[1-4]_block[12]_(conv[12]|bn[12]|downsample_(conv|bn))")
-_TORCH_TENSOR = re.compile(r"(conv1|bn1|fc|layer[1-4]\.[01]\.(conv[12]|bn[12]|downsample\.[01]))\.\w+")
-_TORCH_SUFFIXES = {
-    layers.Conv2D: ("weight",),
-    layers.Dense: ("weight", "bias"),
-    layers.BatchNormalization: ("weight", "bias", "running_mean", "running_var"),
-}
 
 
 def _convolution(x, filters, kernel, name, strides=1, summed=1):
     """Bias-free convolution padded by kernel // 2, with torchvision's initialization (He et al. 2015, by fan-out).
 
-    `summed`: of so many channels the kernel is the sum.
+    `summed` is the number of input channels whose kernels are added up to one.
     """
     if kernel > 1:
         x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
@@ -74,10 +60,10 @@ def _stage(x, number, width):
 
 def _midlevel(inputs, width):
     """The first six groups of ResNet-18: conv1, bn1, ReLU, pooling, stages 1 and 2; 128 features at an eighth of the size."""
-    # The code adds up the first layer's three channels, which it then has one of.
+    # The code replaces the first layer's three channels by their sum.
     x = _convolution(inputs, scaled(64, width), 7, "conv1", strides=2, summed=3)
     x = layers.ReLU(name="relu")(_batch_norm(x, "bn1"))
-    x = layers.ZeroPadding2D(1, name="maxpool_pad")(x)  # 0 is neutral: after the ReLU nothing is below
+    x = layers.ZeroPadding2D(1, name="maxpool_pad")(x)  # neutral: after the ReLU no value is below 0
     x = layers.MaxPooling2D(3, 2, name="maxpool")(x)
     return _stage(_stage(x, 1, width), 2, width)
 
@@ -90,7 +76,18 @@ def _global(midlevel, width):
 
 @register("resnet18_gray", convention="places", paper="resnet-mrf")
 def resnet18_gray(size=224, width=1.0, classes=365):
-    """ResNet-18 for gray images: (size, size, 1) → logits (classes,). 365 are the classes of Places365, as in the code."""
+    """The classifier that the backbone is trained as (report, "Model"). 11,367,085 parameters for 365 classes.
+
+    (size, size, 1), gray in [0, 1] → logits (classes,), float32.
+
+    Args:
+        size: pixels; the code's is 224.
+        width: factor on the filters.
+        classes: number of classes; Places365 has 365.
+
+    Raises:
+        InputError: impossible width.
+    """
     inputs = keras.Input((size, size, 1), name="gray")
     x = layers.Flatten(name="flatten")(_global(_midlevel(inputs, width), width))
     logits = layers.Dense(classes, **_torch_initializers(x, 1), dtype="float32", name="fc")(x)
@@ -98,7 +95,7 @@ def resnet18_gray(size=224, width=1.0, classes=365):
 
 
 def _torch_initializers(x, kernel):
-    """PyTorch's default initialization, which the code relies on: kernel and bias uniform within 1 / √fan-in."""
+    """PyTorch's default initialization, as in the code: kernel and bias uniform within 1 / √fan-in."""
     bound = (kernel * kernel * x.shape[-1]) ** -0.5
     return {
         "kernel_initializer": VarianceScaling(1 / 3, "fan_in", "uniform"),
@@ -111,7 +108,7 @@ def _head_convolution(x, filters, name, **options):
 
 
 def _features(name, size, width, fusion):
-    """Input, and the colorization network up to its third convolution: 64 features at a quarter of the size."""
+    """The input, and the output of the colorization network's third convolution: 64 features at a quarter of the size."""
     require_size(name, size, 8)
     inputs = keras.Input((size, size, 1), name="gray")
     x = _midlevel(inputs, width)
@@ -130,13 +127,18 @@ def _features(name, size, width, fusion):
 
 @register("colornet", convention="places", paper="resnet-mrf")
 def colornet(size=224, width=1.0, fusion=False):
-    """Regression of ab (report, "Model"): (size, size, 1) → (size, size, 2).
+    """Regression of ab (report, "Model"). 956,834 parameters, 11,540,514 with fusion.
+
+    (size, size, 1), gray in [0, 1] → (size, size, 2), (ab + 128) / 255, without an activation.
 
     Args:
-        size: pixels, a multiple of 8; else `InputError`.
+        size: a multiple of 8; the code's is 224.
         width: factor on the filters.
-        fusion: join the 128 mid-level features of every position with the 512 global features of the whole image by a
-            learned linear map to 128 and batch normalization.
+        fusion: join the 128 mid-level features of each position with the 512 global features of the whole image by a
+            learned linear map to 128 features and batch normalization.
+
+    Raises:
+        InputError: impossible size or width.
     """
     inputs, x = _features("colornet", size, width, fusion)
     x = layers.UpSampling2D(2, name="head_upsample2")(x)
@@ -148,103 +150,48 @@ def colornet(size=224, width=1.0, fusion=False):
 
 @register("colornet_distribution", convention="places", paper="resnet-mrf")
 def colornet_distribution(size=224, width=1.0, bins=313, fusion=False):
-    """The report's second model, "a distribution of color values for each pixel": → logits (size / 4, size / 4, bins).
+    """The report's second model, "CNN+MRF Model". 958,137 parameters for 313 bins, 11,541,817 with fusion.
 
-    It was not released. Here it is ColorNet up to the third convolution, whose 64 features a 1×1 convolution maps to the
-    bins, as the last layer of Zhang et al. 2016, "Colorful Image Colorization", does, at the resolution that they use.
+    (size, size, 1), gray in [0, 1] → logits (size / 4, size / 4, bins), float32, over the bins of `colorize_lib.color.bins`.
+
+    The model was not released. This one is ColorNet up to its third convolution, followed by a 1×1 convolution to the bins, which
+    is also the last layer of Zhang et al. 2016, "Colorful Image Colorization", and gives the same resolution.
 
     Args:
-        size: pixels, a multiple of 8; else `InputError`.
+        size: a multiple of 8; the code's is 224.
         width: factor on the filters.
         bins: number of quantized colours.
         fusion: as in `colornet`.
+
+    Raises:
+        InputError: impossible size or width.
     """
     inputs, x = _features("colornet_distribution", size, width, fusion)
     return keras.Model(inputs, layers.Conv2D(bins, 1, dtype="float32", name="logits")(x), name="colornet_distribution")
 
 
 def load_backbone(model, source):
-    """Copy the ResNet-18 part of `source` into `model`, layer by layer by name: all of it that `model` has.
+    """Copy the ResNet-18 part of `source` into `model`, layer by layer, by name.
 
     Args:
         model: a network of this module; changed in place.
-        source: a network of this module of the same `width`, as a trained `resnet18_gray`; sizes may differ.
+        source: a network of this module with the same `width`, such as a trained `resnet18_gray`; sizes may differ.
 
     Raises:
-        InputError: a layer is missing in `source` or has another shape there; `model` is unchanged then.
+        InputError: a layer is missing in `source` or has another shape there; `model` stays unchanged.
     """
     available = {layer.name: layer.get_weights() for layer in source.layers}
     weights = []
-    for layer in _weighted(model, _BACKBONE_LAYER.fullmatch):
+    for layer in model.layers:
+        if not (layer.weights and _BACKBONE_LAYER.fullmatch(layer.name)):
+            continue
         values = available.get(layer.name)
         if values is None or [v.shape for v in values] != [w.shape for w in layer.weights]:
             problem = "missing" if values is None else "of another shape"
             raise InputError(
-                f"The backbone of {model.name} cannot come from {source.name}: layer {layer.name} is {problem} there; "
-                f"build both from colorize_lib.models.colornet with the same width."
+                f"The backbone of {model.name} cannot be copied from {source.name}: layer {layer.name} is {problem} there; "
+                "build both networks with the same width."
             )
         weights.append((layer, values))
     for layer, values in weights:
         layer.set_weights(values)
-
-
-def _weighted(model, wanted):
-    return [layer for layer in model.layers if layer.weights and wanted(layer.name)]
-
-
-def load_torch_resnet18(model, path):
-    """Load a PyTorch state dict of torchvision's `resnet18` into the ResNet-18 part of `model`. Needs PyTorch.
-
-    A first convolution for three channels is summed over them: that gives gray the response that the checkpoint gives the
-    same gray in all three channels (an average would shrink it to a third, and bn1's statistics would not fit), and it is
-    what the author's code does. The normalization of inputs that a checkpoint was trained with is not undone: [0, 1] goes in.
-
-    Args:
-        model: a network of this module at width 1; changed in place. Of `resnet18_gray`, the last layer is loaded as well.
-        path: file of the state dict, as `colorize_lib.models.torch_files.read_state_dict` takes it.
-
-    Raises:
-        InputError: PyTorch is missing, the file cannot be read, is no ResNet-18, or tensors are missing or misshapen; `model`
-            is unchanged then.
-    """
-    state = read_state_dict(path)
-    foreign = [name for name in state if not _TORCH_TENSOR.fullmatch(name)]
-    if foreign:
-        raise InputError(
-            f"{path} is not a ResNet-18: it holds {foreign[0]}; choose a checkpoint of torchvision's resnet18."
-        )
-    weights, problems = [], []
-    for layer in _weighted(model, lambda name: name == "fc" or _BACKBONE_LAYER.fullmatch(name)):
-        values = []
-        for suffix, variable in zip(_TORCH_SUFFIXES[type(layer)], layer.weights, strict=True):
-            name = f"{_torch_name(layer.name)}.{suffix}"
-            value = _keras_layout(state[name], layer.name) if name in state else None
-            if value is None:
-                problems.append(f"{name} is missing")
-            elif value.shape != variable.shape:
-                problems.append(
-                    f"{name} has shape {state[name].shape}, unfit for {layer.name}'s {tuple(variable.shape)}"
-                )
-            values.append(value)
-        weights.append((layer, values))
-    if problems:
-        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-        raise InputError(
-            f"{path} does not fit {model.name}: {'; '.join(problems[:3])}{more}; choose a checkpoint of torchvision's "
-            f"resnet18 and build the model at width 1 with the checkpoint's number of classes."
-        )
-    for layer, values in weights:
-        layer.set_weights(values)
-
-
-def _torch_name(layer):
-    """layer2_block1_downsample_bn → layer2.0.downsample.1"""
-    name = re.sub(r"_block(\d)_", lambda match: f".{int(match[1]) - 1}.", layer)
-    return name.replace("downsample_conv", "downsample.0").replace("downsample_bn", "downsample.1")
-
-
-def _keras_layout(value, layer):
-    """PyTorch's (out, in, height, width) → (height, width, in, out), and (out, in) → (in, out)."""
-    if layer == "conv1" and value.ndim == 4 and value.shape[1] == 3:
-        value = value.sum(axis=1, keepdims=True)
-    return value.transpose((2, 3, 1, 0)) if value.ndim == 4 else value.T

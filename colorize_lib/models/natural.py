@@ -1,14 +1,9 @@
 """The bundled colorizer: a compact U-Net that predicts a distribution over quantized colours. It belongs to no paper.
 
-It joins what the papers here do well: classification over the bins of a ten-unit ab grid (Zhang, Isola, Efros 2016, section 2)
-by a U-Net with skip connections (Ronneberger, Fischer, Brox 2015), and a summary of the whole image that is added at the
-bottleneck (the global features of Iizuka, Simo-Serra, Ishikawa 2016, section 3.3), so that what it knows of the scene does not
-depend on the size at which it looks.
-
-Input: (L - 50) / 100, (size, size, 1) (`CONVENTIONS["zhang"]`). Output: logits (size / 4, size / 4, 199) over
-`bins.common_bins()`: the log of each colour's probability, up to a constant. `training.distribution` trains and decodes it.
-
-Parameter count at width 1, statistics of batch normalization included: 6,343,798.
+It combines what works well in the literature: classification over the bins of a grid of ab with a step of ten units (Zhang, Isola,
+Efros 2016, section 2), a U-Net with skip connections (Ronneberger, Fischer, Brox 2015), and a summary of the whole image that is
+added at the bottleneck (the global features of Iizuka, Simo-Serra, Ishikawa 2016, section 3.3), so that every pixel is coloured
+with the scene in view, whatever the size of the image. `training.distribution` trains and decodes it.
 """
 
 import keras
@@ -29,7 +24,7 @@ def _block(x, filters, name, *, kernel=3, strides=1):
 
 
 def _up(x, skip, filters, name):
-    """Twice the size by copies of pixels, joined with the map of that size on the way down."""
+    """Nearest-neighbour upsampling, joined with the map of that size on the way down."""
     x = layers.UpSampling2D(2, name=f"{name}_upsample")(x)
     x = layers.Concatenate(name=f"{name}_skip")([x, skip])
     return _block(x, filters, name)
@@ -37,15 +32,20 @@ def _up(x, skip, filters, name):
 
 @register("natural", convention="zhang", paper=None)
 def natural(size=96, width=1.0):
-    """Distributions over colours at a quarter of the size.
+    """A distribution over colours for each pixel, at a quarter of the size. 6,343,798 parameters.
+
+    (size, size, 1), (L - 50) / 100 in [-0.5, 0.5] (`CONVENTIONS["zhang"]`) → logits (size / 4, size / 4, 199), float32, over
+    `bins.common_bins()`: the log of each colour's probability, up to a constant.
+
+    The layer "class_logits" has the logits that the rebalanced loss trains, see `classifier`; the last layer, "rebalancing",
+    subtracts the log of the loss's weights. The parameters include the statistics of batch normalization and of that layer.
 
     Args:
-        size: pixels, a multiple of 32; else `InputError`. The weights are the same for every size.
+        size: a multiple of 32. The weights are the same for every size.
         width: factor on the filters; not on the bins.
 
-    Returns:
-        Model (size, size, 1) → logits (size / 4, size / 4, bins). Its layer "class_logits" gives them as the rebalanced loss
-        trains them; the last layer, "rebalancing", subtracts the log of the loss's weights: see `classifier`.
+    Raises:
+        InputError: impossible size or width.
     """
     require_size("natural", size, STEP)
     x = inputs = keras.Input((size, size, 1), name="lightness")

@@ -1,13 +1,8 @@
 """Networks of Ghiotto, "Polychromify: Deep Convolutional Autoencoder for Fully-automatic Image Colorization", 2021.
 
-Input: L, (size, size, 1), unscaled, [0, 100]. Output: ab / 128, (size, size, 2 or 1), through a tanh, (-1, 1)
-(`CONVENTIONS["polychromify"]`). All convolutions have 3×3 kernels, "same" padding and ReLU unless said otherwise; dense layers
-act on each position of the feature map (section 4, "Encoder": dense layers between the convolutional halves). The layer lists
-follow the author's released code where the report leaves them open. Networks with strides take sizes that are multiples of 8,
-and v2 of 16.
-
-Parameter counts at width 1: cnn 93,826; polychromify and polychromify_overfit 1,084,802; polychromify_a and polychromify_b
-1,084,737 each.
+Input and output are scaled by `CONVENTIONS["polychromify"]`. All convolutions have 3×3 kernels, "same" padding and ReLU unless
+said otherwise; dense layers act on each position of the feature map (section 4, "Encoder"). The layers follow the author's
+released code where the report leaves them open.
 """
 
 import keras
@@ -34,7 +29,14 @@ def _output(channels):
 def cnn(size=64, width=1.0):
     """Reference CNN of Table 2: three convolutions at full resolution, each with batch normalization. 93,826 parameters.
 
-    (size, size, 1), L in [0, 100] → (size, size, 2), ab / 128 in (-1, 1). `width` is a factor on the filters.
+    (size, size, 1), L in [0, 100] → (size, size, 2), ab / 128, in (-1, 1) through a tanh.
+
+    Args:
+        size: pixels; the paper's is 64.
+        width: factor on the filters.
+
+    Raises:
+        InputError: impossible width.
     """
     x = inputs = keras.Input((size, size, 1), name="lightness")
     for i, filters in enumerate((32, 64, 128), 1):
@@ -76,27 +78,36 @@ def _final(size, width, *, dropout=0.5, channels=2, name):
 def polychromify(size=64, width=1.0):
     """The final model (section 4, Fig. 2), with dropout 0.5 between the dense layers. 1,084,802 parameters.
 
-    (size, size, 1), L in [0, 100] → (size, size, 2), ab / 128 in (-1, 1). `size` is a multiple of 8, `width` a factor on the
-    filters.
+    (size, size, 1), L in [0, 100] → (size, size, 2), ab / 128, in (-1, 1) through a tanh.
+
+    Args:
+        size: a multiple of 8, or None for any such size at each call; the paper's is 64.
+        width: factor on the filters.
+
+    Raises:
+        InputError: impossible size or width.
     """
     return _final(size, width, name="polychromify")
 
 
 @register("polychromify_overfit", convention="polychromify", paper="polychromify")
 def polychromify_overfit(size=64, width=1.0):
-    """The final model without dropout, trained for 50 epochs in the paper (Fig. 4, blue and orange). 1,084,802 parameters."""
+    """The final model without dropout, trained for 50 epochs in the paper (Fig. 4, blue and orange). 1,084,802 parameters.
+
+    Inputs, outputs, arguments and errors are those of `polychromify`.
+    """
     return _final(size, width, dropout=0.0, name="polychromify_overfit")
 
 
 @register("polychromify_a", convention="polychromify", paper="polychromify")
 def polychromify_a(size=64, width=1.0):
-    """PolychromifyA (Fig. 3): the final model with the one output a / 128, (size, size, 1). 1,084,737 parameters."""
+    """PolychromifyA (Fig. 3): `polychromify` with the single output a / 128, (size, size, 1). 1,084,737 parameters."""
     return _final(size, width, channels=1, name="polychromify_a")
 
 
 @register("polychromify_b", convention="polychromify", paper="polychromify")
 def polychromify_b(size=64, width=1.0):
-    """PolychromifyB (Fig. 3): the final model with the one output b / 128, (size, size, 1). 1,084,737 parameters."""
+    """PolychromifyB (Fig. 3): `polychromify` with the single output b / 128, (size, size, 1). 1,084,737 parameters."""
     return _final(size, width, channels=1, name="polychromify_b")
 
 
@@ -128,24 +139,27 @@ def _version(sizes, *, size, width, strided=True, batch_norm=True, dropout=0.0, 
     return keras.Model(inputs, _output(2)(x), name=name)
 
 
-# Table 1. v5 is v4 trained for 50 epochs: the same network.
+# Table 1, with the number of parameters. v5 is the same network as v4, trained for 50 epochs.
 _VERSIONS = {
-    1: dict(sizes=S1, strided=False, batch_norm=False),
-    2: dict(sizes=S2, strided=False, batch_norm=False),
-    3: dict(sizes=S1, batch_norm=False),
-    4: dict(sizes=S1),
-    5: dict(sizes=S1),
-    6: dict(sizes=S1, dropout=0.5),
+    1: (365_666, dict(sizes=S1, strided=False, batch_norm=False)),
+    2: (1_124_034, dict(sizes=S2, strided=False, batch_norm=False)),
+    3: (365_666, dict(sizes=S1, batch_norm=False)),
+    4: (366_690, dict(sizes=S1)),
+    5: (366_690, dict(sizes=S1)),
+    6: (366_690, dict(sizes=S1, dropout=0.5)),
 }
 
 
-def _register_version(number, options):
+def _register_version(number, count, options):
     @register(f"polychromify_v{number}", convention="polychromify", paper="polychromify")
     def version(size=64, width=1.0):
         return _version(**options, size=size, width=width, name=f"polychromify_v{number}")
 
-    version.__doc__ = f"Row v{number} of Table 1."
+    version.__doc__ = f"""Row v{number} of Table 1 (section 5). {count:,} parameters.
+
+    Inputs, outputs, arguments and errors are those of `polychromify`, except that v1 and v2 take any size.
+    """
 
 
-for _number, _options in _VERSIONS.items():
-    _register_version(_number, _options)
+for _number, (_count, _options) in _VERSIONS.items():
+    _register_version(_number, _count, _options)

@@ -1,17 +1,12 @@
 """Networks of Galvão, Santos and Sánchez-Mateos, "Image Colorization", KTH Royal Institute of Technology, 2019.
 
-The colorizers take L, (size, size, 1), and give ab, (size, size, 2), through a tanh, (-1, 1), both as `CONVENTIONS["kth"]`
-scales them. The discriminator and the classifier take L and ab joined, (size, size, 3), and give logits, the report's
-discriminator probabilities. All kernels are 4×4
-with "same" padding, and all LeakyReLU have slope 0.2, unless said.
+The colorizers predict ab from L; the discriminator and the classifier see L and ab joined. All values are scaled by
+`CONVENTIONS["kth"]`. Kernels are 4×4 with "same" padding, and every LeakyReLU has the slope 0.2, unless said otherwise.
 
-Parameter counts at width 1 and size 32: kth_unet and kth_generator 16,659,586; patch_discriminator 2,764,737;
-vac_classifier 1,748,682.
-
-The layer lists follow the authors' released code where it differs from the report (section 4): its batch normalization never
-saw a training flag, so that it never used batch statistics (`batch_norm="frozen"`; the report's reading is "train"), its
-discriminator has none, two strides of 1 and no sigmoid (`reading="code"`; the report's is "report"), and its weights start from
-Glorot's uniform distribution, not from the normal one (section 5.1).
+Where the authors' released code differs from the report (section 4), the default is the code: its batch normalization was never
+given a training flag, and so never used batch statistics (`batch_norm="frozen"`; "train" is the report); its discriminator has no
+batch normalization, two strides of 1, and no sigmoid (`reading="code"`; "report" is the report); its weights start from Glorot's
+uniform distribution, not from the normal one (section 5.1).
 """
 
 import keras
@@ -21,11 +16,11 @@ from colorize_lib.errors import InputError
 from colorize_lib.models import register
 from colorize_lib.models.sizes import require_size, scaled
 
-# (filters, whether dropout follows): encoder steps after the first, full-resolution one, which has 64 filters; decoder steps.
+# Filters, and whether dropout follows. The encoder's first step, with 64 filters at full resolution, is not listed.
 UNET_ENCODER = ((128, False), (256, False), (512, False), (512, False))
 GENERATOR_ENCODER = ((128, False), (256, False), (512, True), (512, True))
 DECODER = ((512, True), (256, True), (128, False), (64, False))
-# (filters, stride)
+# Filters and stride.
 DISCRIMINATOR = {"code": ((64, 2), (128, 2), (256, 2), (512, 1)), "report": ((64, 2), (128, 2), (256, 2), (512, 2))}
 CLASSIFIER = ((64, 2), (128, 2), (256, 2), (256, 1))
 
@@ -95,17 +90,19 @@ def _unet(encoder, *, size, width, batch_norm, initializer, dropout, name):
 
 @register("kth_unet", convention="kth", paper="vacgan")
 def kth_unet(size=32, width=1.0, batch_norm="frozen", initializer="glorot_uniform", dropout=0.5):
-    """The U-Net of section 4.1 (Fig. 1): dropout after the first two steps of the decoder.
+    """The U-Net (section 4.1, Fig. 1), with dropout after the first two steps of the decoder. 16,659,586 parameters.
+
+    (size, size, 1), (L - 50) / 50 in [-1, 1] → (size, size, 2), (ab + 0.5) / 127.5, in (-1, 1) through a tanh.
 
     Args:
-        size: a multiple of 16.
+        size: a multiple of 16; the paper's is 32.
         width: factor on the filters.
         batch_norm: "frozen" (the code), "train" (the report) or None.
         initializer: of the kernels, "glorot_uniform" (the code) or "glorot_normal" (the report).
         dropout: rate of the dropout layers.
 
     Raises:
-        InputError: an impossible size, or an unknown choice.
+        InputError: impossible size or width, or an unknown choice.
     """
     options = dict(batch_norm=batch_norm, initializer=initializer, dropout=dropout)
     return _unet(UNET_ENCODER, size=size, width=width, **options, name="kth_unet")
@@ -113,9 +110,9 @@ def kth_unet(size=32, width=1.0, batch_norm="frozen", initializer="glorot_unifor
 
 @register("kth_generator", convention="kth", paper="vacgan")
 def kth_generator(size=32, width=1.0, batch_norm="frozen", initializer="glorot_uniform", dropout=0.5):
-    """The generator of section 4.2: `kth_unet` with dropout after the last two steps of the encoder as well.
+    """The generator (section 4.2): `kth_unet` with dropout also after the last two steps of the encoder. 16,659,586 parameters.
 
-    Dropout is the generator's only noise. Arguments and errors as `kth_unet`.
+    Dropout is the generator's only noise. Inputs, outputs, arguments and errors are those of `kth_unet`.
     """
     options = dict(batch_norm=batch_norm, initializer=initializer, dropout=dropout)
     return _unet(GENERATOR_ENCODER, size=size, width=width, **options, name="kth_generator")
@@ -137,17 +134,20 @@ def _convolutions(x, steps, width, batch_norm, initializer):
 
 @register("patch_discriminator", convention="kth", paper="vacgan")
 def patch_discriminator(size=32, width=1.0, reading="code", initializer="glorot_uniform"):
-    """The discriminator of section 4.2: L and ab, (size, size, 3) → a number for each patch, float32.
+    """The discriminator (section 4.2). 2,764,737 parameters, 2,768,577 as in the report.
+
+    (size, size, 3), L and ab scaled as in `kth_unet` → one number a patch, float32: logits (size / 8, size / 8, 1), or the report's
+    probabilities (size / 32, size / 32, 1).
 
     Args:
-        size: a multiple of 8; of the report's reading, of 32.
-        width, initializer: as `kth_unet`.
-        reading: "code": two of the strides are 1, there is no batch normalization, and the patches' numbers are logits, (size / 8,
-            size / 8, 1). "report": every stride is 2, batch normalization uses batch statistics, and the numbers are probabilities,
-            through a sigmoid, (size / 32, size / 32, 1). The report prints no filters: they are the code's.
+        size: a multiple of 8, of 32 for the report's reading; the paper's is 32.
+        width, initializer: as in `kth_unet`.
+        reading: "code": two of the strides are 1, there is no batch normalization, and the output is logits. "report": all strides
+            are 2, batch normalization uses batch statistics, and the output goes through a sigmoid. The report prints no numbers of
+            filters; both readings have the code's.
 
     Raises:
-        InputError: an impossible size, or an unknown choice.
+        InputError: impossible size or width, or an unknown choice.
     """
     if reading not in DISCRIMINATOR:
         raise InputError(f'patch_discriminator takes reading "code" or "report", not {reading!r}.')
@@ -163,15 +163,17 @@ def patch_discriminator(size=32, width=1.0, reading="code", initializer="glorot_
 
 @register("vac_classifier", convention="kth", paper="vacgan")
 def vac_classifier(size=32, width=1.0, classes=10, initializer="glorot_uniform"):
-    """The versatile auxiliary classifier of section 4.3: L and ab, (size, size, 3) → logits (classes,), float32.
+    """The versatile auxiliary classifier (section 4.3). 1,748,682 parameters for size 32 and 10 classes.
+
+    (size, size, 3), L and ab scaled as in `kth_unet` → logits (classes,), float32.
 
     Args:
-        size: a multiple of 8.
-        width, initializer: as `kth_unet`.
-        classes: number of classes; 10 in CIFAR-10.
+        size: a multiple of 8; the paper's is 32.
+        width, initializer: as in `kth_unet`.
+        classes: number of classes; CIFAR-10 has 10.
 
     Raises:
-        InputError: an impossible size, or an unknown initializer.
+        InputError: impossible size or width, or an unknown initializer.
     """
     require_size("vac_classifier", size, 8)
     _check("vac_classifier", None, initializer)

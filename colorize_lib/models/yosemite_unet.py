@@ -1,19 +1,13 @@
 """U-Net of Acharya and Pokhrel, "Coloring of Gray Scale Image using U-net Architecture", Tribhuvan University.
 
-Input: gray, (size, size, 1), in [-1, 1]. Output through a tanh, (-1, 1): RGB, (size, size, 3), as `CONVENTIONS["yosemite"]`
-scales it (section 3.1), or ab, (size, size, 2), from L, which the report leaves to future work (section 6); for ab use
-`CONVENTIONS["kth"]`, whose input and target have the same range.
-
-What the report says (section 3.1): six 3×3 convolutions of stride 2 with LeakyReLU down, six up with ReLU, tanh in the last of
-them, features doubling on the way down and halving on the way up, encoder features concatenated to the decoder's. What it
-leaves open, and what is chosen here:
+The report (section 3.1, Fig. 2) prints no listing. It describes six 3×3 convolutions of stride 2 with LeakyReLU on the way down
+and six with ReLU on the way up, of which the last has a tanh instead; the number of features doubles on the way down and halves on
+the way up, and encoder features are concatenated to the decoder's. It leaves open, and this module chooses:
 
 - Widths: doubling from 64, capped at 512 as in the U-Net of pix2pix; mirrored on the way up.
 - Skips: the first five steps up are joined with the encoder output of their resolution. The sixth, at full resolution, where
-  the encoder has none, is the output layer.
-- LeakyReLU's slope: 0.3, Keras' default. No normalization and no dropout: the report mentions neither.
-
-Parameter count at width 1: 16,448,835 for RGB, 16,447,682 for ab, with either decoder.
+  the encoder has no output, is the output layer.
+- LeakyReLU's slope is 0.3, Keras' default. There is no normalization and no dropout, because the report mentions neither.
 """
 
 import keras
@@ -43,17 +37,18 @@ DECODERS = {"upsample": _upsample, "transpose": _transpose}
 def yosemite_unet(size=256, width=1.0, decoder="upsample", target="rgb"):
     """The report's only network (section 3.1). 16,448,835 parameters for RGB, 16,447,682 for ab.
 
-    (size, size, 1), gray or L in [-1, 1] → (size, size, 3 or 2) in (-1, 1).
+    (size, size, 1), gray in [-1, 1] → (size, size, 3), RGB scaled by `CONVENTIONS["yosemite"]`, in (-1, 1) through a tanh.
+    For ab: (size, size, 1), L in [-1, 1] → (size, size, 2), in (-1, 1), both scaled by `CONVENTIONS["kth"]`.
 
     Args:
-        size: a multiple of 64.
-        width: factor on the filters; 1 starts with 64.
+        size: a multiple of 64; the paper's is 256.
+        width: factor on the filters.
         decoder: "upsample" (section 3.1.2: nearest-neighbour upsampling, then convolution) or "transpose" (section 3.1:
-            transposed convolutions).
-        target: "rgb" or "ab".
+            transposed convolutions). Both have the same number of parameters.
+        target: "rgb", or "ab", which the report leaves to future work (section 6).
 
     Raises:
-        InputError: impossible size; unknown decoder or target.
+        InputError: impossible size or width; unknown decoder or target.
     """
     require_size("yosemite_unet", size, 64)
     if decoder not in DECODERS or target not in CHANNELS:

@@ -4,15 +4,12 @@
 - Zhang, Zhu, Isola, Geng, Lin, Yu, Efros 2017, "Real-Time User-Guided Image Colorization with Learned Deep Priors"
   (SIGGRAPH): `siggraph17`.
 
-Input: (L - 50) / 100, (size, size, 1). Output: ab / 110, (size, size, 2) (`CONVENTIONS["zhang"]`). Both need a size that is a
-multiple of 8, or None for any such size at each call; `predict` pads and crops photos of other sizes.
+Both take `CONVENTIONS["zhang"]`, and sizes that are multiples of 8; built with `size=None`, they take any such size at each call,
+and `predict` pads and crops photographs of all other sizes. Parameter counts include the moving statistics of batch normalization.
 
 The arithmetic is that of the authors' public PyTorch definition, whose weights `colorize_lib.apps.public_weights` reads: strided
-convolutions are padded by one pixel on each side, which "same" does not do; batch normalization follows the ReLU and has
-eps 1e-5 and momentum 0.9 (PyTorch counts it as 0.1); bilinear upsampling has its samples at the centres of pixels.
-
-Parameter counts at width 1, moving statistics of batch normalization included: eccv16 32,241,003 with 313 bins, of which 626
-are the fixed decoder; siggraph17 34,056,834, with its classification head 34,192,787.
+convolutions are padded by one pixel on each side, which "same" does not do; batch normalization follows the ReLU, with epsilon
+1e-5 and momentum 0.9 (0.1 in PyTorch's way of counting); bilinear upsampling has its samples at the centres of pixels.
 """
 
 import keras
@@ -69,20 +66,21 @@ def _up(x, number, filters, activation=None):
 
 @register("eccv16", convention="zhang", paper="zhang")
 def eccv16(size=256, width=1.0, centres=None, temperature=1.0):
-    """Classification of each pixel at a quarter of the size, decoded to ab (Zhang et al. 2016, Fig. 2).
+    """Classification of each pixel at a quarter of the size, decoded to ab (Zhang et al. 2016, Fig. 2). 32,241,003 parameters.
 
-    For training, `classifier` gives the logits, and `bins.BinCrossEntropy` is the loss; this network, which shares its
-    weights, then gives ab.
+    (size, size, 1), (L - 50) / 100 in [-0.5, 0.5] → (size, size, 2), ab / 110 in [-1, 1].
+
+    To train it, use the logits of `classifier` with the loss `bins.BinCrossEntropy`; both networks share their weights.
 
     Args:
-        size: pixels, a multiple of 8, or None; else `InputError`.
+        size: a multiple of 8, or None; the paper's is 256.
         width: factor on the filters; not on the bins.
-        centres: (Q, 2), ab of the bins; None: `bins.released_bins()`, which the public weights belong to.
-        temperature: of the annealed mean (section 2.3, equation 5) in the decoder. 1 as in the public definition, for the
-            public weights; the paper's 0.38 for a network trained here.
+        centres: (Q, 2), ab of the bins in Lab units; None takes `bins.released_bins()`, which the public weights belong to.
+        temperature: of the annealed mean (section 2.3, equation 5) in the decoder: 1 in the public definition, and so for the
+            public weights; 0.38 in the paper.
 
-    Returns:
-        Model (size, size, 1) → (size, size, 2).
+    Raises:
+        InputError: impossible size or width.
     """
     centres = released_bins() if centres is None else centres
     x = inputs = _input("lightness", size, 1, "eccv16")
@@ -91,7 +89,7 @@ def eccv16(size=256, width=1.0, centres=None, temperature=1.0):
     x = _up(_middle(x, width), 8, scaled(256, width), "relu")
     for i in (1, 2):
         x = _convolution(x, scaled(256, width), f"block8_conv{i}")
-    # From here in float32: bfloat16 cannot tell apart the likely bins.
+    # In float32 from here on: bfloat16 cannot distinguish the likely bins.
     x = layers.Conv2D(len(centres), 1, dtype="float32", name="class_logits")(x)
     x = layers.Rescaling(1 / temperature, dtype="float32", name="annealing")(x)
     x = layers.Softmax(dtype="float32", name="class_probabilities")(x)
@@ -104,17 +102,17 @@ def eccv16(size=256, width=1.0, centres=None, temperature=1.0):
 
 
 def classifier(network):
-    """The part of an `eccv16` up to its logits, (size / 4, size / 4, bins); it shares the weights of `network`."""
+    """The part of an `eccv16` up to its logits, (size / 4, size / 4, bins), which shares the weights of `network`."""
     return keras.Model(network.input, network.get_layer("class_logits").output, name=f"{network.name}_classifier")
 
 
 def _subsample(x, number):
-    # Pooling over one pixel: every second pixel, as the authors' slice with step 2.
+    # Pooling over one pixel keeps every second pixel, like the authors' slice with step 2.
     return layers.MaxPooling2D(1, 2, name=f"block{number}_subsample")(x)
 
 
 def _joined(x, skip, number, filters):
-    """Start of block `number`: what comes up plus the convolved block of the same size on the way down, then ReLU."""
+    """Start of block `number`: the upsampled map plus the convolved block of the same size on the way down, then ReLU."""
     skip = _convolution(skip, filters, f"block{number}_skip", activation=None)
     x = layers.Add(name=f"block{number}_add")([_up(x, number, filters), skip])
     return layers.ReLU(name=f"block{number}_relu")(x)
@@ -122,19 +120,21 @@ def _joined(x, skip, number, filters):
 
 @register("siggraph17", convention="zhang", paper="zhang")
 def siggraph17(size=256, width=1.0, hints=False, classes=False):
-    """User-guided colorization, automatic where there are no hints (Zhang et al. 2017, section 3, with local hints).
+    """User-guided colorization with local hints (Zhang et al. 2017, section 3). 34,056,834 parameters, 34,192,787 with classes.
+
+    (size, size, 1), (L - 50) / 100 in [-0.5, 0.5] → (size, size, 2), ab / 110, in (-1, 1) through a tanh.
+    With `hints` the input is the dictionary of "lightness", as above, "hints_ab" (size, size, 2), ab / 110 where the user gave a
+    colour and 0 elsewhere, and "hints_mask" (size, size, 1), 1 and 0: see `hint_maps`. With `classes` the output is the
+    dictionary of "ab", as above, and "class_logits" (size / 4, size / 4, 529).
 
     Args:
-        size: pixels, a multiple of 8, or None; else `InputError`.
+        size: a multiple of 8, or None; the paper's is 256.
         width: factor on the filters; not on the classes.
-        hints: take the user's colours as inputs; else they are zero inside the network. The weights are the same.
-        classes: give also the logits over `bins.square_bins()`, the paper's side task.
+        hints: take the user's colours as inputs; False: there are none. The weights are the same.
+        classes: also return logits over `bins.square_bins()`, the paper's side task.
 
-    Returns:
-        Model (size, size, 1) → (size, size, 2). With `hints` its input is the dictionary of "lightness" (size, size, 1),
-        "hints_ab" (size, size, 2), ab / 110 where the user gave a colour and 0 elsewhere, and "hints_mask" (size, size, 1),
-        1 and 0: see `hint_maps`. With `classes` its output is the dictionary of "ab" (size, size, 2) and "class_logits"
-        (size / 4, size / 4, 529).
+    Raises:
+        InputError: impossible size or width.
     """
     lightness = _input("lightness", size, 1, "siggraph17")
     if hints:
@@ -170,9 +170,9 @@ def hint_maps(points, height, width, radius=3):
     In training the hints were squares of 1 to 9 pixels a side (Zhang et al. 2017, section 3).
 
     Args:
-        points: sequence of (row, column, a, b), ab in Lab units; where squares overlap, the later point wins.
+        points: sequence of (row, column, a, b), a and b in Lab units; where squares overlap, the later point wins.
         height, width: of the network's input.
-        radius: a point becomes a square of 2 radius + 1 pixels, cut at the borders.
+        radius: a point becomes a square of 2 radius + 1 pixels a side, cut off at the borders.
 
     Returns:
         "hints_ab" (1, height, width, 2) and "hints_mask" (1, height, width, 1), float32 numpy arrays.
@@ -197,18 +197,18 @@ def hint_maps(points, height, width, radius=3):
 def predict(network, lightness, hints_ab=None, hints_mask=None):
     """ab of images of any size, from a network that was built with `size=None`.
 
-    Images are continued at the right and at the bottom by their last pixels to a multiple of 8, and the result is cropped.
+    Images are padded at the right and at the bottom with their last pixels to multiples of 8, and the result is cropped.
 
     Args:
-        network: `eccv16` or `siggraph17` with the one output ab.
+        network: `eccv16`, or `siggraph17` without classes.
         lightness: (batch, height, width, 1), (L - 50) / 100.
-        hints_ab, hints_mask: (batch or 1, height, width, 2) and (…, 1), as from `hint_maps`; None: no hints.
+        hints_ab, hints_mask: (batch or 1, height, width, 2) and (…, 1), as returned by `hint_maps`; None: no hints.
 
     Returns:
         (batch, height, width, 2), ab / 110.
 
     Raises:
-        InputError: hints for a network that takes none.
+        InputError: hints for a network without inputs for them.
     """
     batch, height, width, _ = lightness.shape
     margin = ((0, 0), (0, -height % STEP), (0, -width % STEP), (0, 0))

@@ -1,4 +1,6 @@
-"""ResNet-18 against a PyTorch ResNet-18 written out here, ColorNet against the author's layers, and the loaders."""
+"""ResNet-18 against a PyTorch ResNet-18 written out here, ColorNet against the author's layers, and the copying of backbones."""
+
+import re
 
 import keras
 import numpy as np
@@ -8,24 +10,7 @@ from keras import ops
 
 from colorize_lib import models
 from colorize_lib.errors import InputError
-from colorize_lib.models.colornet import load_backbone, load_torch_resnet18
-
-COUNTS = [
-    # name, options, all parameters, trainable ones (PyTorch does not count the moving statistics as parameters)
-    ("resnet18_gray", {}, 11_367_085, 11_357_485),
-    ("resnet18_gray", {"classes": 200}, 11_282_440, 11_272_840),
-    ("colornet", {}, 956_834, 954_530),
-    ("colornet", {"fusion": True}, 11_540_514, 11_530_274),
-    ("colornet_distribution", {}, 958_137, 955_833),
-    ("colornet_distribution", {"fusion": True}, 11_541_817, 11_531_577),
-]
-
-
-@pytest.mark.parametrize(("name", "options", "count", "trainable"), COUNTS)
-def test_parameter_counts(name, options, count, trainable):
-    model = models.build(name, **options)
-    assert model.count_params() == count
-    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == trainable
+from colorize_lib.models.colornet import load_backbone
 
 
 @pytest.mark.parametrize("size", [8, 64, 72])
@@ -88,7 +73,7 @@ def outputs(model, gray):
     return ops.convert_to_numpy(model(gray, training=False))
 
 
-def torch_resnet18(channels=1, classes=365, blocks=(2, 2, 2, 2)):
+def torch_resnet18():
     """ResNet-18 as torchvision defines it, with random weights and statistics, in evaluation mode."""
     torch = pytest.importorskip("torch")
     from torch import nn
@@ -114,23 +99,19 @@ def torch_resnet18(channels=1, classes=365, blocks=(2, 2, 2, 2)):
     class ResNet(nn.Module):
         def __init__(self):
             super().__init__()
-            self.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
+            self.conv1 = nn.Conv2d(1, 64, 7, 2, 3, bias=False)
             self.bn1 = nn.BatchNorm2d(64)
             self.maxpool = nn.MaxPool2d(3, 2, 1)
             inputs = 64
-            for number, (filters, count) in enumerate(zip((64, 128, 256, 512), blocks, strict=True), 1):
+            for number, filters in enumerate((64, 128, 256, 512), 1):
                 first = Block(inputs, filters, 1 if number == 1 else 2)
-                self.add_module(
-                    f"layer{number}", nn.Sequential(first, *(Block(filters, filters, 1) for _ in range(count - 1)))
-                )
+                self.add_module(f"layer{number}", nn.Sequential(first, Block(filters, filters, 1)))
                 inputs = filters
-            self.fc = nn.Linear(512, classes)
-
-        def midlevel(self, x):
-            return self.layer2(self.layer1(self.maxpool(torch.relu(self.bn1(self.conv1(x))))))
+            self.fc = nn.Linear(512, 365)
 
         def forward(self, x):
-            return self.fc(self.layer4(self.layer3(self.midlevel(x))).mean((2, 3)))
+            x = self.layer2(self.layer1(self.maxpool(torch.relu(self.bn1(self.conv1(x))))))
+            return self.fc(self.layer4(self.layer3(x)).mean((2, 3)))
 
     torch.manual_seed(0)
     network = ResNet().eval()
@@ -150,41 +131,26 @@ def torch_outputs(function, gray):
         return function(torch.from_numpy(gray.transpose(0, 3, 1, 2))).numpy()
 
 
-def save(state, path):
-    import torch
+def torch_weights(layer, state):
+    """A layer's weights from PyTorch's state dict: layer2_block1_downsample_bn is layer2.0.downsample.1 there."""
+    name = re.sub(r"_block(\d)_", lambda found: f".{int(found[1]) - 1}.", layer.name)
+    name = name.replace("downsample_conv", "downsample.0").replace("downsample_bn", "downsample.1")
+    parts = ("weight", "bias", "running_mean", "running_var")
+    values = [state[f"{name}.{part}"].numpy() for part in parts if f"{name}.{part}" in state]
+    return [value.transpose((2, 3, 1, 0)) if value.ndim == 4 else value.T for value in values]
 
-    torch.save(state, path)
-    return path
 
-
-@pytest.mark.parametrize("size", [64, 72, 97])  # 72 and 97 reach odd feature maps, where padding is told apart
-def test_resnet18_equals_pytorch(tmp_path, size):
+@pytest.mark.parametrize("size", [64, 72, 97])  # 72 and 97 reach odd feature maps, which show wrong padding
+def test_resnet18_equals_pytorch(size):
     network = torch_resnet18()
     model = models.build("resnet18_gray", size=size)
-    load_torch_resnet18(model, save(network.state_dict(), tmp_path / "resnet18.pth"))
+    for layer in model.layers:
+        if layer.weights:
+            layer.set_weights(torch_weights(layer, network.state_dict()))
     image = np.random.default_rng(2).random((2, size, size, 1), dtype="float32")
     expected = torch_outputs(network, image)
     assert expected.std() > 0.1
     np.testing.assert_allclose(outputs(model, image), expected, atol=1e-4)
-
-
-def test_colornet_takes_its_midlevel_features_from_a_checkpoint(tmp_path, gray):
-    """Also under "state_dict" with the prefix of DataParallel, as Places365's checkpoints are saved."""
-    network = torch_resnet18()
-    state = {f"module.{name}": value for name, value in network.state_dict().items()}
-    model = models.build("colornet", size=64)
-    load_torch_resnet18(model, save({"epoch": 1, "state_dict": state}, tmp_path / "places.pth.tar"))
-    midlevel = keras.Model(model.input, model.get_layer("layer2_block2_relu2").output)
-    expected = torch_outputs(network.midlevel, gray).transpose(0, 2, 3, 1)
-    np.testing.assert_allclose(outputs(midlevel, gray), expected, atol=1e-4)
-
-
-def test_three_channels_of_a_checkpoint_see_gray_three_times(tmp_path, gray):
-    network = torch_resnet18(channels=3)
-    model = models.build("resnet18_gray", size=64)
-    load_torch_resnet18(model, save(network.state_dict(), tmp_path / "rgb.pth"))
-    expected = torch_outputs(network, np.repeat(gray, 3, axis=-1))
-    np.testing.assert_allclose(outputs(model, gray), expected, atol=1e-4)
 
 
 def test_colornet_equals_the_layers_of_the_released_code(gray):
@@ -270,33 +236,6 @@ def test_a_backbone_that_does_not_fit_is_refused_whole(options, width, message):
         load_backbone(model, source)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
-
-
-def test_missing_and_misshapen_tensors_are_named(tmp_path):
-    state = torch_resnet18(classes=200).state_dict()
-    del state["layer2.0.downsample.1.running_var"]
-    model = models.build("resnet18_gray", size=32)
-    before = model.get_weights()
-    with pytest.raises(InputError) as caught:
-        load_torch_resnet18(model, save(state, tmp_path / "short.pth"))
-    assert "layer2.0.downsample.1.running_var is missing" in str(caught.value)
-    assert "fc.weight has shape (200, 512)" in str(caught.value)
-    for old, new in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
-
-
-def test_a_deeper_resnet_is_refused(tmp_path):
-    path = save(torch_resnet18(blocks=(3, 2, 2, 2)).state_dict(), tmp_path / "resnet20.pth")
-    with pytest.raises(InputError, match=r"not a ResNet-18: it holds layer1\.2"):
-        load_torch_resnet18(models.build("colornet", size=32), path)
-
-
-def test_a_file_that_is_no_checkpoint_is_one_sentence(tmp_path):
-    pytest.importorskip("torch")
-    path = tmp_path / "text.pth"
-    path.write_text("not a checkpoint")
-    with pytest.raises(InputError, match=r"text\.pth"):
-        load_torch_resnet18(models.build("colornet", size=32, width=0.05), path)
 
 
 def test_one_batch_can_be_learned():

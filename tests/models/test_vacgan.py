@@ -8,18 +8,7 @@ from colorize_lib import models
 from colorize_lib.errors import InputError
 from colorize_lib.training.colorizer import load_weights
 
-COUNTS = {
-    "kth_unet": 16_659_586,
-    "kth_generator": 16_659_586,
-    "patch_discriminator": 2_764_737,
-    "vac_classifier": 1_748_682,
-}
 SMALL = dict(size=16, width=1 / 16)
-
-
-@pytest.mark.parametrize("name", COUNTS)
-def test_parameter_count(name):
-    assert models.build(name).count_params() == COUNTS[name]
 
 
 def test_shapes():
@@ -139,7 +128,7 @@ def test_initializers_differ_in_their_tails():
 
 
 def test_mixed_precision_keeps_weights_and_outputs_in_float32():
-    for name in COUNTS:
+    for name in models.names("vacgan"):
         model = models.build(name, dtype="mixed_bfloat16", **SMALL)
         assert model.layers[1].compute_dtype == "bfloat16"
         assert model.output.dtype == "float32"

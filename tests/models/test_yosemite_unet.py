@@ -1,4 +1,4 @@
-"""Paper 002's U-Net: what its text fixes, and the choices documented where it does not."""
+"""The U-Net of Acharya and Pokhrel: what its text fixes, and the choices documented where it does not."""
 
 import keras
 import numpy as np
@@ -15,12 +15,12 @@ def _seed():
 
 
 @pytest.mark.parametrize("decoder", ["upsample", "transpose"])
-@pytest.mark.parametrize(("target", "channels", "count"), [("rgb", 3, 16_448_835), ("ab", 2, 16_447_682)])
-def test_shapes_and_parameter_count(decoder, target, channels, count):
+@pytest.mark.parametrize(("target", "channels"), [("rgb", 3), ("ab", 2)])
+def test_shapes_and_parameter_count(decoder, target, channels):
     model = models.build("yosemite_unet", decoder=decoder, target=target)
     assert model.input_shape[1:] == (256, 256, 1)
     assert model.output_shape[1:] == (256, 256, channels)
-    assert model.count_params() == count
+    assert model.count_params() == models.build("yosemite_unet", target=target).count_params()  # of either decoder
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,6 @@ from colorize_lib.models import zhang
 RNG = np.random.default_rng(0)
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "count"),
-    [("eccv16", {}, 32_241_003), ("siggraph17", {}, 34_056_834), ("siggraph17", {"classes": True}, 34_192_787)],
-)
-def test_parameter_count(name, options, count):
-    assert models.build(name, size=64, **options).count_params() == count
-
-
 def test_decoder_is_fixed():
     network = zhang.eccv16(size=64, width=0.05)
     assert sum(np.prod(v.shape) for v in network.trainable_variables if "decoder" in v.path) == 0
