@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from colorize_lib import files
+from colorize_lib import driver, files
 from colorize_lib.dataset import Photograph
 from colorize_lib.errors import InputError
 from data_prep import prepared
@@ -137,17 +137,15 @@ def _checked_size(spec, name, size):
 
 
 def _report_to_driver(name):
-    """A `report` for the headless driver's terminal, about once a second; None where there is no driver."""
-    if "COLORIZE_PROGRESS" not in os.environ:
+    """A `report` for the headless driver's terminal, about once a second; None without a driver."""
+    if driver.VARIABLE not in os.environ:
         return None
-    from colorize_lib.training import progress
-
     said = 0.0
 
     def report(done, total):
         nonlocal said
-        if time.monotonic() - said > progress.INTERVAL or done == total:
+        if time.monotonic() - said > driver.INTERVAL or done == total:
             said = time.monotonic()
-            progress.report(f"preparing {name}: {done:,} of {total:,} images")
+            driver.report(f"preparing {name}: {done:,} of {total:,} images")
 
     return report

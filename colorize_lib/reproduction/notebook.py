@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from colorize_lib import files, papers
+from colorize_lib import driver, files, papers
 from colorize_lib.errors import InputError, is_out_of_memory, reason
 from colorize_lib.reproduction import closing, standalone
 from colorize_lib.reproduction import parameters as parameters_module
@@ -163,13 +163,13 @@ def _quiet_start():
 def _environment(folder):
     """Environment of the kernel while the block runs: this library, this folder of runs, and progress on this terminal.
 
-    The environment's own library may be that of another checkout. What the kernel says through `progress.report` is shown.
+    The environment's own library may be that of another checkout. What the kernel says through `driver.report` is shown.
     """
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "progress"
         path.touch()
         before = dict(os.environ)
-        os.environ |= {"COLORIZE_PROGRESS": str(path), "COLORIZE_RUNS": str(folder.parents[1])}
+        os.environ |= {driver.VARIABLE: str(path), "COLORIZE_RUNS": str(folder.parents[1])}
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(LIBRARY), before.get("PYTHONPATH")]))
         ended = threading.Event()
         thread = threading.Thread(target=_tail, args=(path, ended), daemon=True)

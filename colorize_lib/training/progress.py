@@ -1,28 +1,12 @@
-"""What a run does now: one line in a notebook, and messages to the terminal of the headless driver."""
+"""The progress of a training: one line in a notebook, and messages to the terminal of the headless driver."""
 
-import contextlib
-import json
 import math
-import os
 import sys
 import time
 
 import keras
 
-INTERVAL = 1.0  # seconds between two messages
-
-
-def report(message, stays=False):
-    """Append a message to the file that the headless driver shows on the terminal; without a driver, do nothing.
-
-    Args:
-        message: text.
-        stays: whether the message stays on the terminal; the next one of the same system replaces the others.
-    """
-    path = os.environ.get("COLORIZE_PROGRESS")
-    if path:
-        with contextlib.suppress(OSError), open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps([message, stays]) + "\n")
+from colorize_lib.driver import INTERVAL, report
 
 
 class _Line:

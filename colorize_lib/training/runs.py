@@ -29,7 +29,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from colorize_lib import files
+from colorize_lib import driver, files
 from colorize_lib.errors import InputError, is_out_of_memory
 from colorize_lib.training import checkpoint, devices, machine, progress, record
 from colorize_lib.training.colorizer import describe, load_weights
@@ -214,7 +214,7 @@ class Run:
             raise InputError(f"{folder} holds {len(history)} epochs, and {epochs} are asked for; {advice}.")
         message = f"{folder.name}: {len(history)} of {epochs} epochs restored from {files.shown(folder)}{note}"
         print(message)
-        progress.report(message, stays=True)
+        driver.report(message, stays=True)
         return history
 
     def _train(self, folder, model, train, validation, epochs, monitor, callbacks):
