@@ -32,13 +32,14 @@ def _up(x, skip, filters, name):
 
 @register("natural", convention="zhang", paper=None)
 def natural(size=96, width=1.0):
-    """A distribution over colours for each pixel, at a quarter of the size. 6,343,798 parameters.
+    """A distribution over colours for each pixel, at a quarter of the size. 6,343,797 parameters.
 
     (size, size, 1), (L - 50) / 100 in [-0.5, 0.5] (`CONVENTIONS["zhang"]`) → logits (size / 4, size / 4, 199), float32, over
     `bins.common_bins()`: the log of each colour's probability, up to a constant.
 
     The layer "class_logits" has the logits that the rebalanced loss trains, see `classifier`; the last layer, "rebalancing",
-    subtracts the log of the loss's weights. The parameters include the statistics of batch normalization and of that layer.
+    subtracts its `moving_mean`, the log of the loss's weights. The parameters include the statistics of batch normalization and of
+    that layer.
 
     Args:
         size: a multiple of 32. The weights are the same for every size.
@@ -69,7 +70,10 @@ def natural(size=96, width=1.0):
     x = _up(x, skip4, scaled(128, width), "up4")
     # From here in float32: bfloat16 cannot tell apart the likely bins.
     x = layers.Conv2D(len(common_bins()), 1, dtype="float32", name="class_logits")(x)
-    x = layers.Normalization(dtype="float32", name="rebalancing")(x)
+    # x - moving_mean, as `Normalization` computes it, which cannot be exported to ONNX.
+    x = layers.BatchNormalization(
+        epsilon=0, center=False, scale=False, trainable=False, dtype="float32", name="rebalancing"
+    )(x)
     return keras.Model(inputs, x, name="natural")
 
 

@@ -281,9 +281,7 @@ def save(trained, weights, width, folder):
     """
     network = models.build("natural", width=width, dtype="float32")
     classifier(network).set_weights(trained.get_weights())
-    rebalancing = network.get_layer("rebalancing")
-    rebalancing.adapt_mean.assign(np.log(weights))
-    rebalancing.finalize_state()
+    network.get_layer("rebalancing").moving_mean.assign(np.log(weights))
     colorizer = distribution.VividColorizer(network)
     files.write_json(folder / "network.json", describe(colorizer))
     with files.atomic(folder / "best.weights.h5") as path:

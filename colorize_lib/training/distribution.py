@@ -138,7 +138,7 @@ class VividColorizer(DistributionColorizer):
     def __init__(self, network, vivid=DEFAULT_VIVID, ends=(CAREFUL, VIVID)):
         if not 0 <= vivid <= 1:
             raise InputError(f"vivid is {vivid}: it must be a number from 0, careful, to 1, vivid.")
-        log_weights = network.get_layer("rebalancing").adapt_mean  # the variable: weights may be loaded later
+        log_weights = network.get_layer("rebalancing").moving_mean  # the variable: weights may be loaded later
         chosen = [(1 - vivid) * low + vivid * high for low, high in zip(*ends, strict=True)]
         super().__init__(network, "zhang", bins.common_bins(), Rebalanced(log_weights, *chosen))
         self.vivid, self.ends = vivid, ends

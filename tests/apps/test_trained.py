@@ -93,16 +93,23 @@ def test_a_folder_without_networks_is_one_sentence(tmp_path):
             read(tmp_path)
 
 
-def test_a_bundled_network_gives_equal_outputs_in_onnxruntime(tmp_path):
+@pytest.mark.parametrize("name", [item.model for item in trained.bundled()])
+def test_a_bundled_network_gives_equal_outputs_in_onnxruntime_and_as_a_keras_file(tmp_path, name):
+    colorizer = trained.load(name)
+    network = colorizer.network
+    lightness = np.random.default_rng(0).uniform(0, 100, (2, *network.input_shape[1:])).astype("float32")
+    inputs = keras.ops.convert_to_numpy(colorizer.convention.network_input(lightness))
+    outputs = keras.ops.convert_to_numpy(network(inputs))
+    network.save(tmp_path / "network.keras")
+    again = keras.saving.load_model(tmp_path / "network.keras")
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(again(inputs)), outputs)
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx" if keras.backend.backend() == "tensorflow" else "jax2onnx")
-    network = trained.load("polychromify").network
     signature = [keras.InputSpec(shape=(None, *network.input_shape[1:]), dtype="float32")]
     network.export(tmp_path / "network.onnx", format="onnx", verbose=False, input_signature=signature)
     session = onnxruntime.InferenceSession(tmp_path / "network.onnx")
-    lightness = np.random.default_rng(0).uniform(0, 100, (2, *network.input_shape[1:])).astype("float32")
-    (exported,) = session.run(None, {session.get_inputs()[0].name: lightness})
-    np.testing.assert_allclose(exported, keras.ops.convert_to_numpy(network(lightness)), atol=1e-5)
+    (exported,) = session.run(None, {session.get_inputs()[0].name: inputs})
+    np.testing.assert_allclose(exported, outputs, atol=5e-6 * np.abs(outputs).max())
 
 
 def test_the_default_colorizer_is_not_brown():

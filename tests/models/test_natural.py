@@ -24,8 +24,7 @@ def test_the_weights_are_the_same_for_every_size():
 def test_the_last_layer_takes_the_weights_of_the_loss_back():
     network = models.build("natural", size=32, width=0.1)
     log_weights = np.linspace(-1, 1, len(common_bins())).astype("float32")
-    network.get_layer("rebalancing").adapt_mean.assign(log_weights)
-    network.get_layer("rebalancing").finalize_state()
+    network.get_layer("rebalancing").moving_mean.assign(log_weights)
     lightness = np.random.default_rng(0).normal(0, 0.3, (2, 32, 32, 1)).astype("float32")
     difference = classifier(network)(lightness) - network(lightness)
     np.testing.assert_allclose(difference, np.broadcast_to(log_weights, difference.shape), atol=1e-4)

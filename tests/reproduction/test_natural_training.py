@@ -30,7 +30,7 @@ def test_the_command_trains_a_network_that_colorizes():
     assert table["hue_distance"].between(0, 200).all()
     colorizer = trained.load(str(folder / "natural"))
     assert colorizer.input_size == (96, 96)
-    log_weights = np.asarray(colorizer.network.get_layer("rebalancing").adapt_mean)
+    log_weights = np.asarray(colorizer.network.get_layer("rebalancing").moving_mean)
     assert log_weights.min() < 0 < log_weights.max()
     assert colorizer.colorize(np.zeros((30, 40), "uint8")).shape == (30, 40, 3)
 

@@ -138,9 +138,7 @@ def test_what_does_not_fit_is_one_sentence():
 def natural(width=0.1):
     """An untrained natural, whose loss had weights that favour its last colours."""
     network = models.build("natural", size=32, width=width)
-    layer = network.get_layer("rebalancing")
-    layer.adapt_mean.assign(np.linspace(-2, 2, len(bins.common_bins())))
-    layer.finalize_state()
+    network.get_layer("rebalancing").moving_mean.assign(np.linspace(-2, 2, len(bins.common_bins())))
     return network
 
 
