@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,31 +19,22 @@ if os.environ.get("KERAS_BACKEND") == "jax":
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     # Compilation is most of the time: as little optimization as possible.
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
-    # The other tests do not touch a backend, or start processes that choose their own.
-    collect_ignore = [
+    # What computes with Keras in this process. The other tests do not touch a backend, or start processes that choose their own.
+    ON_JAX = (
+        *("acceleration", "color", "models", "evaluation/test_evaluate.py", "evaluation/test_judges.py"),
+        *("training/test_adversarial.py", "training/test_classification.py", "training/test_colorizer.py"),
         *(
-            "apps/test_browser.py",
-            "apps/test_films.py",
-            "apps/test_photographs.py",
-            "apps/test_public_weights.py",
-            "apps/test_web.py",
-            "apps/test_web_load.py",
+            "training/test_data.py",
+            "training/test_distribution.py",
+            "training/test_features.py",
+            "training/test_runs.py",
         ),
-        *("apps/test_turing.py", "benchmarks", "data_prep", "evaluation/test_plots.py", "evaluation/test_regions.py"),
-        *(
-            "models/test_torch_files.py",
-            "reproduction",
-            "test_commands.py",
-            "test_dataset.py",
-            "test_faults.py",
-            "test_files.py",
-            "test_images.py",
-            "test_jax.py",
-            "test_lab.py",
-        ),
-        *("test_mutations.py", "test_notebooks.py", "test_preprocess.py", "training/test_devices.py"),
-        "training/test_resident.py",
-    ]
+    )
+    NOT_ON_JAX = {"models/test_documentation.py", "models/test_torch_files.py"}
+    _home = Path(__file__).parent
+    _chosen = {path for name in ON_JAX for path in [_home / name, *(_home / name).glob("test_*.py")]}
+    _chosen -= {_home / name for name in NOT_ON_JAX}
+    collect_ignore = [str(path) for path in _home.rglob("test_*.py") if path not in _chosen]
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,7 @@
 """Each faster layer has the results of Keras' own, and leaves to Keras what it cannot do."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -61,50 +63,64 @@ def test_batch_normalization_uses_the_kernel_only_where_there_is_one(monkeypatch
     assert np.array(layer.moving_mean) == pytest.approx([0.01] * 3)
 
 
-def in_integers(way, chain, size, channels):
-    """Outputs, and weights after one compiled training step, of a chain of layers in which all numbers are small integers.
+def in_integers(way, chains, size, channels):
+    """Outputs of chains of layers side by side, and all weights after one compiled training step, all numbers small integers.
 
     bfloat16 computes with those exactly.
     """
     random = np.random.default_rng(0)
-    network = way(keras.Sequential([keras.Input((*size, channels)), *chain]))
-    network.compile(keras.optimizers.SGD(1.0), loss=lambda target, found: ops.sum(found * target), jit_compile=False)
+    inputs = keras.Input((*size, channels))
+    ends = [functools.reduce(lambda x, layer: layer(x), chain, inputs) for chain in chains]
+    network = way(keras.Model(inputs, ends))
+    losses = [lambda target, found: ops.sum(found * target)] * len(ends)
+    network.compile(keras.optimizers.SGD(1.0), loss=losses, jit_compile=False)
     network.set_weights([random.integers(-1, 2, weight.shape) for weight in network.weights])
     images = random.integers(-1, 2, (2, *size, channels)).astype("float32")
     outputs = network.predict(images, verbose=0)
-    network.train_on_batch(images, random.integers(-1, 2, outputs.shape).astype("float32"))
-    return [np.asarray(outputs, "float32"), *network.get_weights()]
+    network.train_on_batch(images, [random.integers(-1, 2, output.shape).astype("float32") for output in outputs])
+    return [np.asarray(output, "float32") for output in outputs], network.get_weights()
 
 
 def assert_same(ours, theirs):
-    assert len(ours) == len(theirs) > 1
-    for found, expected in zip(ours, theirs, strict=True):
-        np.testing.assert_array_equal(found, expected)
+    for group, other in zip(ours, theirs, strict=True):
+        assert len(group) == len(other) > 1
+        for number, (found, expected) in enumerate(zip(group, other, strict=True)):
+            np.testing.assert_array_equal(found, expected, err_msg=f"number {number}")
 
 
+@pytest.mark.long  # on JAX, Keras' own layers compute
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-@pytest.mark.parametrize(("kernel", "factor"), [(1, 2), (2, 2), (3, 2), (4, 2), (5, 2), (3, 3), (2, 5)])
 @pytest.mark.parametrize("size", [(3, 4), (9, 8)])
-def test_a_convolution_takes_over_the_upsampling_before_it(size, kernel, factor, policy):
-    def results(way):
+def test_a_convolution_takes_over_the_upsampling_before_it(size, policy):
+    kinds = [(1, 2), (2, 2), (3, 2), (4, 2), (5, 2), (3, 3), (2, 5)]
+
+    def chain(kernel, factor):
         convolution = layers.Conv2D(3, kernel, padding="same", activation="relu", dtype=policy)
-        # More channels than the smaller map has positions.
-        return in_integers(way, [layers.UpSampling2D(factor, dtype=policy), convolution], size, channels=20)
+        return [layers.UpSampling2D(factor, dtype=policy), convolution]
 
-    ours = results(accelerate)
-    assert ours[0].shape == (2, factor * size[0], factor * size[1], 3)
-    assert_same(ours, results(plain))
+    # More channels than the smaller map has positions.
+    ours, theirs = (
+        in_integers(way, [chain(*kind) for kind in kinds], size, channels=20) for way in (accelerate, plain)
+    )
+    shapes = [(2, factor * size[0], factor * size[1], 3) for _, factor in kinds]
+    assert [output.shape for output in ours[0]] == shapes
+    assert_same(ours, theirs)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [layers.Conv2D, layers.Conv2DTranspose])
-@pytest.mark.parametrize("padding", ["same", "valid"])
-@pytest.mark.parametrize(("kernel", "strides"), [(1, 1), (3, 1), (4, 2), (3, 2), (2, 3), ((2, 3), (2, 1))])
 @pytest.mark.parametrize("size", [(4, 4), (7, 5), (17, 16)])
-def test_convolutions_learn_as_keras_layers(kind, size, kernel, strides, padding):
-    options = dict(strides=strides, padding=padding, use_bias=padding == "same", dtype="mixed_bfloat16")
+def test_convolutions_learn_as_keras_layers(kind, size):
     # Small maps have fewer positions than the larger number of these.
     channels, filters = (3, 40) if kind is layers.Conv2D else (40, 3)
-    ours, theirs = (in_integers(way, [kind(filters, kernel, **options)], size, channels) for way in (accelerate, plain))
+
+    def chains():
+        for kernel, strides in [(1, 1), (3, 1), (4, 2), (3, 2), (2, 3), ((2, 3), (2, 1))]:
+            for padding in ("same", "valid"):
+                options = dict(strides=strides, padding=padding, use_bias=padding == "same", dtype="mixed_bfloat16")
+                yield [kind(filters, kernel, **options)]
+
+    ours, theirs = (in_integers(way, chains(), size, channels) for way in (accelerate, plain))
     assert_same(ours, theirs)
 
 
