@@ -149,7 +149,7 @@ def open_regular(path):
 
     Raises `InputError` with the reason alone, without the file's name, for any other kind of file; OSError.
     """
-    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise InputError("it is no regular file; give - to read standard input")
         yield file

@@ -65,7 +65,7 @@ _HELD = {
     "BMP": ("dpi",),
     "PPM": (),
 }
-_STRIP = 512  # rows
+_STRIP = 1 << 21  # pixels
 _GRAY_OF_MORE_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _KINDS = "JPEG, PNG, WebP, TIFF, GIF, BMP, PPM, AVIF, JPEG 2000 and HEIC are read"
 _NO_PHOTOSHOP_PICTURES = (1033, 1036)  # thumbnails of the picture as it was
@@ -86,7 +86,7 @@ class Frame:
             return pixels
         alpha = to_eight_bits(self.alpha)[..., None]
         result = np.empty((*alpha.shape[:2], 3), np.uint8)
-        for rows in _strips(len(result)):
+        for rows in _strips(result.shape):
             over = (pixels[rows] if pixels.ndim == 3 else pixels[rows, :, None]).astype(np.uint16)
             result[rows] = (over * alpha[rows] + 255 * (255 - alpha[rows].astype(np.uint16)) + 127) // 255
         return result
@@ -147,7 +147,7 @@ def to_eight_bits(values):
     if values.dtype == np.uint8:
         return values
     result = np.empty(values.shape, np.uint8)
-    for rows in _strips(len(result)):
+    for rows in _strips(result.shape):
         result[rows] = (values[rows].astype(np.uint32) * 255 + 32767) // 65535
     return result
 
@@ -235,15 +235,25 @@ class Photo:
         return _frame(self._image, self._managed, self._file if len(self) == 1 else None, self.notes)
 
     def _pictures(self):
-        """Numbers of the file's pictures; of those in one JPEG file only the views of a scene, not previews or depth maps."""
+        """Numbers of the file's pictures; of those in one JPEG file only the views of a scene, not previews, depth or gain maps."""
         count = min(getattr(self._image, "n_frames", 1), MAX_FRAMES)
         if self._image.format != "MPO":
             return range(count)
         kinds = [entry["Attribute"]["MPType"] for entry in self._image.mpinfo[0xB002]]
-        numbers = [n for n, kind in enumerate(kinds[:count]) if n == 0 or kind.startswith("Multi-Frame Image")]
+        numbers = [n for n, kind in enumerate(kinds[:count]) if n == 0 or self._is_view(n, kind)]
         if len(numbers) < count:
-            self.notes.append(f"{count - len(numbers)} preview or depth picture in the file is left out")
+            left_out = f"{count - len(numbers)} of {count} pictures in the file"
+            self.notes.append(f"previews or maps of the first picture are left out ({left_out})")
         return numbers
+
+    def _is_view(self, number, kind):
+        """Whether a picture of an MPO file is a view of the scene. One of no stated kind is, if it is as large as the first."""
+        if kind == "Undefined":
+            with contextlib.suppress(Exception):  # a damaged picture is no view
+                other = Image.open(self._file, formats=["JPEG"])
+                other.seek(number)
+                return other.size == self._image.size
+        return kind.startswith("Multi-Frame Image")
 
     def metadata(self, number=0):
         """The `Metadata` of the file; of a TIFF that of its page `number`."""
@@ -324,8 +334,10 @@ def _check_size(width, height, max_pixels):
         raise InputError(f"{width} × {height} pixels are more than the {max_pixels:,} that are read")
 
 
-def _strips(height):
-    return [slice(top, min(top + _STRIP, height)) for top in range(0, height, _STRIP)]
+def _strips(shape):
+    """Rows of an array (H, W, …), in parts of about `_STRIP` pixels."""
+    height, rows = shape[0], max(1, _STRIP // max(1, shape[1]))
+    return [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
 
 
 def _frame(image, managed=True, file=None, notes=None):
@@ -349,7 +361,7 @@ def _frame(image, managed=True, file=None, notes=None):
     with contextlib.suppress(Exception):  # unreadable EXIF is no reason to lose the image
         image = ImageOps.exif_transpose(image)
     pixels, alpha = [], []
-    for rows in _strips(image.height):
+    for rows in _strips((image.height, image.width)):
         strip = image.crop((0, rows.start, image.width, rows.stop))
         colour, transparency = _eight_bits(strip, profile, managed)
         pixels.append(np.asarray(colour))
@@ -489,7 +501,7 @@ def _srgb():
 def _convert_sixteen_bits(values, source, target, space):
     result = np.empty((*values.shape[:2], 3), np.uint16)
     options = {"colorspace": space, "outcolorspace": "rgb", "flags": int(ImageCms.Flags.NOOPTIMIZE)}
-    for rows in _strips(len(values)):
+    for rows in _strips(values.shape):
         strip = np.ascontiguousarray(values[rows])
         result[rows] = imagecodecs.cms_transform(strip, source, target, **options).reshape(result[rows].shape)
     return result
@@ -622,7 +634,7 @@ def _tiff_metadata(file, page):
 
 def _metadata(image, file, notes):
     info, found = image.info, Metadata()
-    if "exif" in info:
+    if info.get("exif"):
         found.exif = info["exif"].removeprefix(b"Exif\0\0")
     elif image.format == "PNG" and image.getexif():  # of a text by ImageMagick
         found.exif = image.getexif().tobytes().removeprefix(b"Exif\0\0")
@@ -785,7 +797,7 @@ def _in_profile(frame, metadata):
         if transform is not None:
             back = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), target, "RGB", "RGB")
             pixels = np.empty_like(frame.pixels)
-            for rows in _strips(len(pixels)):
+            for rows in _strips(pixels.shape):
                 pixels[rows] = ImageCms.applyTransform(Image.fromarray(frame.pixels[rows]), back)
             return replace(frame, pixels=pixels), metadata
     return frame, replace(metadata, profile=_srgb())

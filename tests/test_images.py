@@ -18,7 +18,7 @@ from PIL import Image, ImageCms, JpegImagePlugin
 from skimage.color import rgb2lab
 
 from colorize_lib.errors import InputError
-from colorize_lib.images import Frame, Metadata, Photo, decode, encode, save_jpeg
+from colorize_lib.images import WRITABLE, Frame, Metadata, Photo, decode, encode, save_jpeg
 from data_prep.readers import Photos
 
 try:
@@ -59,10 +59,14 @@ def test_a_jpeg_is_decoded_in_full_and_gray_stays_gray():
 
 
 @pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF", "PPM", "GIF", "WEBP", "JPEG2000"])
-def test_lossless_formats_keep_every_pixel(format):
+def test_lossless_formats_keep_every_pixel(format, tmp_path):
     image = Image.fromarray(SMOOTH[:16, :16])
     options = {"WEBP": {"lossless": True}}.get(format, {})
-    np.testing.assert_array_equal(decoded(encoded(image, format, **options)), SMOOTH[:16, :16])
+    data = encoded(image, format, **options)
+    np.testing.assert_array_equal(decoded(data), SMOOTH[:16, :16])
+    (tmp_path / "photo").write_bytes(data)
+    np.testing.assert_array_equal(decode(tmp_path / "photo"), SMOOTH[:16, :16])
+    np.testing.assert_array_equal(decode(str(tmp_path / "photo")), SMOOTH[:16, :16])
 
 
 def test_cmyk_becomes_rgb():
@@ -420,6 +424,15 @@ def test_metadata_comes_back_from_every_format_that_holds_it(kind, deep):
             assert getattr(found, name) == value, name
 
 
+@pytest.mark.parametrize("kind", WRITABLE)
+def test_a_file_without_metadata_has_none(kind):
+    if kind == "HEIF" and pillow_heif is None:
+        pytest.skip("pillow-heif is not installed")
+    found = vars(Photo(io.BytesIO(encode([Frame(COLOURS)], kind))).metadata())
+    # Writers state a resolution, and OpenJPEG its version.
+    assert not any(value for name, value in found.items() if name not in ("dpi", "comment"))
+
+
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_metadata_describes_the_upright_picture(format):
     exif = Image.Exif()
@@ -513,11 +526,31 @@ def test_several_frames_are_written(kind):
         assert [photo.frame(number).duration for number in (0, 1)] == [40, 80]
 
 
-def test_a_jpeg_of_two_views_keeps_both():
+def two_in_one(second):
     stream = io.BytesIO()
-    Image.fromarray(COLOURS).save(stream, "MPO", save_all=True, append_images=[Image.fromarray(255 - COLOURS)])
-    photo = Photo(stream)
-    assert (photo.format, len(photo)) in (("JPEG", 2), ("JPEG", 1))
+    Image.fromarray(COLOURS).save(stream, "MPO", save_all=True, append_images=[second], quality=95)
+    return stream.getvalue()
+
+
+def test_a_jpeg_of_two_views_keeps_both():
+    data = two_in_one(Image.fromarray(255 - COLOURS))
+    photo = Photo(io.BytesIO(data))
+    assert (photo.format, len(photo), photo.notes) == ("JPEG", 2, [])
+    assert np.abs(photo.frame(1).pixels.astype(int) - (255 - COLOURS)).mean() < 3
+    again = Photo(io.BytesIO(encode([photo.frame(0), photo.frame(1)], "JPEG")))
+    assert (again.format, len(again)) == ("JPEG", 2)
+
+
+def test_the_gain_map_of_a_phone_is_no_second_photograph():
+    data = two_in_one(Image.fromarray(COLOURS[..., 0]).resize((16, 12)))
+    photo = Photo(io.BytesIO(data))
+    assert len(photo) == 1
+    assert photo.notes == ["previews or maps of the first picture are left out (1 of 2 pictures in the file)"]
+    assert np.abs(photo.frame().pixels.astype(int) - COLOURS).mean() < 3
+    damaged = two_in_one(Image.fromarray(255 - COLOURS))
+    photo = Photo(io.BytesIO(damaged[: damaged.rindex(b"\xff\xd8\xff") + 4]))
+    assert len(photo) == 1
+    assert np.abs(photo.frame().pixels.astype(int) - COLOURS).mean() < 3
 
 
 def test_a_file_that_ends_early_is_read_on_request():

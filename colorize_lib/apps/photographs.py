@@ -79,11 +79,13 @@ class Report:
     def summary(self):
         """One line on how many photographs went where, and how many files were left out and why."""
         places = Counter(str(target.parent) for target in self.done.values())
-        where = ", ".join(f"{count} in {place}" for place, count in list(places.items())[:3])
+        where = ", ".join(
+            f"{count} in {'this folder' if place == '.' else place}" for place, count in list(places.items())[:3]
+        )
         more = f" and {len(places) - 3} other folders" if len(places) > 3 else ""
         parts = [f"{_counted(len(self.done), 'photograph')} colorized" + (f" ({where}{more})" if places else "")]
         if self.left:
-            parts.append(f"{len(self.left)} left alone, since their results are there")
+            parts.append(f"{len(self.left)} left alone, since files with the names of their results are there")
         if self.failed:
             parts.append(f"{len(self.failed)} failed")
         for why, count in Counter(why for _, why in self.skipped).items():
@@ -281,7 +283,9 @@ def _may_write(target, photograph, existing, report):
         return False
     if existing == "overwrite" and _is_result_of(target, photograph):
         return True
-    if existing != "skip":
+    if existing == "skip":
+        report.skipped.append((photograph, "a file with the name of the result is there"))
+    else:
         foreign = " and is no unchanged result of this photograph" if existing == "overwrite" else ""
         report.left[photograph] = f"{target} is there{foreign}"
     return None
