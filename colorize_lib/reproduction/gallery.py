@@ -275,9 +275,9 @@ papers average over all. A claim about a way of training takes three seeds at eq
 
 BUNDLED = """## The bundled colorizer
 
-`natural` belongs to no paper: it is what `colorize` and the pages use. It was made to be less brown than a network that minimizes
-a squared error, and its own end of the range is chosen when it is applied. [Its model card](natural/README.md) has its numbers, its
-training, and what it is bad at.
+`natural` belongs to no paper: it is what `colorize` and the pages use. It predicts a distribution of colours, so that it is less brown
+than a network that minimizes a squared error; how vivid its colours are is chosen when it is applied. [Its model card](natural/README.md)
+has its numbers, its training, and what it is bad at.
 
 ![Shares of hues on thirty test photographs](natural/hues.svg)
 
@@ -298,9 +298,10 @@ def _natural():
 
 def readme():
     """`results/README.md` as text."""
-    lines = [INTRODUCTION, *_top_table(), READING, *([BUNDLED] if _natural() else [])]
+    lines = [INTRODUCTION, *_top_table(), READING]
     for paper in papers.KEYS:
         lines += _section(paper)
+    lines += [BUNDLED] if _natural() else []
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
 
