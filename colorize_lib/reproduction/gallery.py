@@ -275,9 +275,9 @@ papers average over all. A claim about a way of training takes three seeds at eq
 
 BUNDLED = """## The bundled colorizer
 
-`natural` belongs to no paper: it is what `colorize` and the pages use. It predicts a distribution of colours, so that it is less brown
-than a network that minimizes a squared error; how vivid its colours are is chosen when it is applied. [Its model card](natural/README.md)
-has its numbers, its training, and what it is bad at.
+`natural` belongs to no paper: it is what `colorize` and the pages use. It predicts a distribution of colours, so that it is less
+brown than a network that minimizes a squared error; how vivid its colours are is chosen when it is applied.
+[Its model card](natural/README.md) has its numbers, its training, and what it is bad at.
 
 ![Shares of hues on thirty test photographs](natural/hues.svg)
 
