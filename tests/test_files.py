@@ -87,3 +87,60 @@ def test_the_project_is_the_checkout_of_the_current_folder(tmp_path, monkeypatch
     assert files.shown(tmp_path / "runs") == tmp_path / "runs"
     monkeypatch.setattr(files, "__file__", str(tmp_path / "site-packages" / "colorize_lib" / "files.py"))  # installed
     assert files.project_root() == tmp_path
+
+
+def test_a_file_is_whole_and_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    """A reader sees the old file or the new one, and a machine that loses its power keeps one of them."""
+    path, events = tmp_path / "file", []
+    path.write_text("old")
+    sync, replace = os.fsync, os.replace
+
+    def noting_sync(handle):
+        sync(handle)
+        events.append(("synced", os.fstat(handle).st_ino, os.fstat(handle).st_size))
+
+    def noting_replace(source, target):
+        events.append(("renamed", os.stat(source).st_ino, path.read_text()))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noting_sync)
+    monkeypatch.setattr(os, "replace", noting_replace)
+    with files.atomic(path) as temporary:
+        temporary.write_text("new and longer")
+        written = temporary.stat().st_ino
+        assert path.read_text() == "old"
+    assert path.read_text() == "new and longer"
+    assert path.stat().st_ino == written  # renamed, not copied
+    assert events == [("synced", written, 14), ("renamed", written, "old")]
+
+
+def test_a_rename_that_fails_leaves_the_old_file_alone(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fails(source, target):
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(os, "replace", fails)
+    with pytest.raises(InputError, match="no space is left"):
+        files.write_text(path, "new")
+    assert path.read_text() == "old"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_new_file_has_the_rights_of_any_other(tmp_path):
+    before = os.umask(0o027)
+    try:
+        files.write_text(tmp_path / "file", "text")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_file_that_is_there_is_left_alone_where_it_must_be_new(tmp_path):
+    with files.atomic(tmp_path / "file", replace=False) as temporary:
+        temporary.write_text("first")
+    with pytest.raises(InputError, match="is there already"), files.atomic(tmp_path / "file", replace=False) as again:
+        again.write_text("second")
+    assert (tmp_path / "file").read_text() == "first"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]

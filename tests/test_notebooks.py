@@ -191,6 +191,26 @@ def test_profiles(path):
             "PROFILE": profile
         }
         assert parameters.resolve(profiles, given).label == ("paper" if profile == "paper" else "quick (budgeted)")
+        for name, value in _others(profiles[profile]).items():
+            assert parameters.resolve(profiles, given | {name.upper(): value}).label == "budgeted", name
+
+
+def _others(values):
+    """Another value of each parameter that decides what is learned, or on what it is scored."""
+    found = {}
+    for name, value in values.items():
+        known = KNOWN[name]
+        if name == "keep" or known.path:
+            continue
+        if known.choices:
+            found[name] = next(choice for choice in known.choices if choice != value)
+        elif known.type is bool:
+            found[name] = not value
+        elif known.type is str:
+            found[name] = "another"
+        else:
+            found[name] = known.low if value != known.low else known.high or known.low + 1
+    return found
 
 
 def test_no_function_is_defined_in_two_notebooks():

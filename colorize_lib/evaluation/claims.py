@@ -64,9 +64,10 @@ class Judgement:
     digits: int = 3
     per_seed: list = field(default_factory=list)
 
-    def plain(self):
-        """As `metrics.json` holds it."""
-        found = {"verdict": self.verdict, "epochs": self.epochs, "unit": self.unit}
+    def plain(self, decides=True):
+        """As `metrics.json` holds it; of a run that decides nothing, without the verdict."""
+        found = {"verdict": self.verdict} if decides else {}
+        found |= {"epochs": self.epochs, "unit": self.unit}
         if self.difference is not None:
             found |= {"difference": self.difference, "low": self.low, "high": self.high}
         return found | ({"per_seed": self.per_seed} if self.per_seed else {})
@@ -200,9 +201,9 @@ def compare_settings(grid, sentence, column, by, better, worse, lower=False):
     return judge(Claim(sentence, str(better), str(worse), column), differences.tolist(), epochs)
 
 
-def plain(judgements):
-    """{sentence: what was found}, as `metrics.json` holds them under "claims"."""
-    return {found.sentence: found.plain() for found in judgements}
+def plain(judgements, decides=True):
+    """{sentence: what was found}, as `metrics.json` holds them under "claims"; see `table`."""
+    return {found.sentence: found.plain(decides) for found in judgements}
 
 
 def table(judgements, decides=True):
@@ -237,12 +238,12 @@ def over_seeds(merged):
         merged: {sentence: {"difference": {"per_seed": [...]}, "verdict": …, …}}, as `reproduction.series` merges them.
 
     Returns:
-        The same with the verdict of all seeds; a claim that was not comparable stays so.
+        The same with the verdict of all seeds; a claim that was not comparable stays so, and quick runs have no verdicts.
     """
     result = {}
     for sentence, found in merged.items():
         difference = found.get("difference")
-        if isinstance(difference, dict) and found.get("verdict") != NOT_COMPARABLE:
+        if isinstance(difference, dict) and found.get("verdict", NOT_COMPARABLE) != NOT_COMPARABLE:
             found = found | {"verdict": verdict(difference["per_seed"])}
         result[sentence] = found
     return result

@@ -20,7 +20,7 @@ def metrics(paper, folder, scores, *, label, training_images, decides=True):
         scores: `Scores` on the test images.
         label: "paper", "budgeted" or "quick (budgeted)".
         training_images: how many there were.
-        decides: whether claims get a verdict; quick runs decide nothing.
+        decides: whether claims get a verdict; quick runs decide nothing, and show differences.
 
     Returns:
         Dictionary: `scores.metrics()`; `epochs` trained and `minutes` of each system; for each validation column of the
@@ -41,9 +41,7 @@ def metrics(paper, folder, scores, *, label, training_images, decides=True):
                 key = f"validation_{column.removeprefix(VALIDATION)}"
                 found.setdefault(key, {})[name] = history[-1][column]
                 found.setdefault(f"best_{key}", {})[name] = best_row(history, column)[column]
-    if decides:
-        found["claims"] = claims.plain(claims.judge_all(paper, scores, rows))
-    return found
+    return found | {"claims": claims.plain(claims.judge_all(paper, scores, rows), decides)}
 
 
 def validation_table(published, histories, column, digits=2):

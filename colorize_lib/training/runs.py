@@ -2,7 +2,8 @@
 
 A run folder, `runs/NOTEBOOK/KEY/`, holds
 
-    manifest.json        parameters, versions, hardware, precision, dataset fingerprints, git commit, wall time, scored epochs
+    manifest.json        parameters, versions, hardware, precision, dataset fingerprints, git commit, wall time, scored epochs,
+                         the networks' sizes and their losses on the first batch
     metrics.json         the numbers of the notebook's tables
     figures/             its pictures
     notebook.ipynb/.html the executed notebook, when it ran headless
@@ -40,7 +41,7 @@ _PROCESS = ("started", "finished", "wall_seconds", "git_commit", "versions", "ha
 # What other code takes from a manifest, with its types.
 _MANIFEST = dict.fromkeys(("notebook", "label", "command", "started"), str)
 _MANIFEST |= dict.fromkeys(("parameters", "datasets", "versions", "hardware"), dict) | {"earlier": list}
-_LATER = {"dtype": dict, "scored": dict, "predates": list}  # older manifests lack these
+_LATER = {"dtype": dict, "scored": dict, "networks": dict, "predates": list}  # older manifests lack these
 _held = {}  # run folders that this process holds, so that a cell which opens one can be executed again
 
 
@@ -95,6 +96,8 @@ class Run:
             # The precision that was really used, and the epoch whose weights were scored, by system.
             "dtype": dict(before.get("dtype", {})),
             "scored": {},
+            # The number of parameters, and the loss of the first batch before anything is learned, by system.
+            "networks": dict(before.get("networks", {})),
             # Fixes that change numbers and came after this run, in words.
             "predates": list(before.get("predates", [])),
             # A run that was stopped and resumed: the processes before this one, each with its own commit.
@@ -227,8 +230,17 @@ class Run:
         # What steps write is on disk before the state says that the epoch is done.
         steps = [callback for callback in callbacks if isinstance(callback, checkpoint.StepHistory)]
         others = [callback for callback in callbacks if callback not in steps]
+        sizes = self._manifest["networks"].setdefault(folder.name, {})
+        sizes["parameters"] = model.network.count_params()
+
+        def after_batch(batch, logs):
+            check()
+            if not kept.history and model.batches_done(batch) == 1 and math.isfinite(logs["loss"]):
+                sizes["first_loss"] = float(logs["loss"])
+                self._write_manifest()
+
         with _interrupts() as check, files.disk_errors(self.folder), _out_of_memory(train.batch_size):
-            heed = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: check())
+            heed = keras.callbacks.LambdaCallback(on_train_batch_end=after_batch)
             model.fit(
                 train,
                 validation_data=validation,

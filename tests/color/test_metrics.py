@@ -145,3 +145,10 @@ def test_hue_shares_at_their_borders():
     assert np.allclose(np.asarray(metrics.hue_shares(lab)), [[0.2, 0.2, 0.2, 0.4]])
     pale = lab * (1, 7.9 / chroma, 7.9 / chroma)
     assert np.allclose(np.asarray(metrics.hue_shares(pale)), 0)
+
+
+def test_the_largest_channel_of_three_is_the_largest():
+    """RGB: what is largest says nothing about what is smallest."""
+    truth = np.array([[3, 2, 1], [3, 1, 2], [1, 2, 3], [1, 3, 2]], float)[None, None]
+    prediction = np.array([[3, 1, 2], [2, 1, 3], [2, 1, 3], [2, 3, 1]], float)[None, None]
+    assert np.asarray(metrics.larger_channel_accuracy(truth, prediction))[0] == 0.75

@@ -1,5 +1,7 @@
 """data_prep.arrays: the same bytes whatever the workers do and whatever stops them; full disks, killed workers, bad files."""
 
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -16,7 +18,7 @@ from filelock import FileLock
 from PIL import Image
 
 from colorize_lib.errors import InputError
-from data_prep import arrays, load
+from data_prep import arrays, load, prepared
 from data_prep.arrays import Plan, Rows, write
 from data_prep.prepared import open_dataset
 from data_prep.readers import Photos
@@ -84,6 +86,43 @@ def test_large_arrays_are_split_into_files(folder, tmp_path):
     for name in whole.splits:
         np.testing.assert_array_equal(whole[name].images[:], split[name].images[:])
         np.testing.assert_array_equal(whole[name].images[[8, 2, 5]], split[name].images[[8, 2, 5]])
+
+
+def changed(folder, place, name, change):
+    """A copy of a prepared set with other bytes in one file, and the same file's hash in its manifest if `change` says so."""
+    shutil.copytree(folder, place)
+    path, manifest = place / name, json.loads((place / "manifest.json").read_text())
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    change(manifest["splits"], hashlib.sha256(data).hexdigest())
+    (place / "manifest.json").write_text(json.dumps(manifest))
+    return place
+
+
+def test_the_fingerprint_stands_for_every_array_and_for_the_labels(folder, tmp_path):
+    dataset = write(plan(folder), tmp_path / "set", jobs=1, shard_bytes=128 + 20 * 24 * 24 * 3)
+    splits = dataset.manifest["splits"]
+    for name, split in splits.items():  # the hashes are those of the files
+        hashes = {shard["file"]: shard["sha256"] for shard in split["shards"]}
+        for file, sha256 in (hashes | {f"{name}-labels.npy": split["labels_sha256"]}).items():
+            assert hashlib.sha256((tmp_path / "set" / file).read_bytes()).hexdigest() == sha256
+    assert [len(split["shards"]) for split in splits.values()] == [2, 1]
+
+    def shard(split, number):
+        return lambda splits, sha256: splits[split]["shards"][number].update(sha256=sha256)
+
+    def labels(splits, sha256):
+        splits["test"]["labels_sha256"] = sha256
+
+    parts = [("train-000.npy", shard("train", 0)), ("train-001.npy", shard("train", 1))]
+    parts += [("test-000.npy", shard("test", 0)), ("test-labels.npy", labels)]
+    for number, (file, change) in enumerate(parts):
+        other = changed(tmp_path / "set", tmp_path / f"other{number}", file, change)
+        with pytest.raises(InputError, match=r"damaged \(its manifest was changed\): delete the folder"):
+            open_dataset(other)
+    swapped = {"train": splits["test"], "test": splits["train"]}
+    assert prepared.fingerprint(swapped) != dataset.fingerprint == prepared.fingerprint(splits)
 
 
 def test_bad_files_are_left_out_and_listed(folder, tmp_path):

@@ -159,3 +159,43 @@ def test_the_median_color_is_the_best_constant_by_absolute_error(split):
         return np.abs(rgb2lab(split.images)[..., 1:] - ab).mean()
 
     assert all(absolute_error(best) < absolute_error(best + step) for step in ([1, 0], [-1, 0], [0, 1], [0, -1]))
+
+
+class _Uneven:
+    """Predicts colours that differ from pixel to pixel, from the truth, and in brightness."""
+
+    def __init__(self):
+        random = np.random.default_rng(5)
+        self.ab = random.uniform(-30, 30, (16, 16, 2)).astype("float32")
+        self.rgb = random.uniform(0, 1, (16, 16, 3)).astype("float32")
+
+    def predict_color(self, rgb):
+        gray = 0 * color.unit_rgb(rgb)
+        return gray[..., :2] + self.ab, gray + self.rgb
+
+
+def test_every_column_is_of_the_prediction_in_lab_units(split):
+    system, lab = _Uneven(), rgb2lab(split.images)
+    found = evaluate.score(system, split, columns=[*evaluate.METRICS, *evaluate.MORE_METRICS])
+    predicted = rgb2lab(system.rgb)
+    a, b = predicted[..., 1], predicted[..., 2]
+    red, green, blue = np.moveaxis(255 * system.rgb, -1, 0)
+    opponents = red - green, (red + green) / 2 - blue
+    down, right = (np.diff(predicted[..., 1:], axis=axis) for axis in (0, 1))
+    gradient = np.sqrt((down[:, :-1] ** 2 + right[:-1] ** 2).sum(-1)).mean()
+    blocks = predicted[..., 1:].reshape(4, 4, 4, 4, 2)
+    expected = {  # the same for all images, as the prediction is
+        "chroma": np.hypot(a, b).mean(),
+        "chroma_spread": np.sqrt(a.var() + b.var()),
+        "chroma_gradient": gradient,
+        "chroma_detail": blocks.var((1, 3)).sum(-1).mean() / (a.var() + b.var()),
+        "colorfulness": np.hypot(*(each.std() for each in opponents))
+        + 0.3 * np.hypot(*(each.mean() for each in opponents)),
+    }
+    for column, value in expected.items():
+        assert np.allclose(found[column], value, rtol=1e-3), column
+    error = lab[..., 1:] - system.ab
+    assert np.allclose(found["mae_ab"], np.abs(error).mean((1, 2, 3)), rtol=1e-4)
+    assert np.allclose(found["mse_ab"], (error**2).mean((1, 2, 3)), rtol=1e-4)
+    assert np.allclose(found["psnr_ab"], -10 * np.log10((error**2).mean((1, 2, 3)) / 128**2), rtol=1e-4)
+    assert np.allclose(found["mae_lightness"], np.abs(lab - predicted)[..., 0].mean((1, 2)), rtol=1e-3)

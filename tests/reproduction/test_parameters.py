@@ -181,3 +181,15 @@ def test_numbers_to_choose_from_are_named():
     assert parameters.resolve(profiles, parameters.parse(["INPUT_SCALE=255"])).input_scale == 255
     with pytest.raises(InputError, match="INPUT_SCALE is 2: it must be one of 1, 255"):
         parameters.resolve(profiles, {"INPUT_SCALE": 2})
+
+
+def test_a_run_is_the_papers_only_if_nothing_that_is_learned_differs():
+    """Whatever parameter of either profile has another value makes the run budgeted; only what it is called may differ."""
+    others = {"dataset": "cifar10", "epochs": 7, "width": 0.75, "train_limit": 100, "dtype": "mixed_bfloat16"}
+    for profile, label in (("paper", "paper"), ("quick", "quick (budgeted)")):
+        assert parameters.resolve(PROFILES, {"PROFILE": profile}).label == label
+        for name, value in others.items():
+            changed = parameters.resolve(PROFILES, {"PROFILE": profile, name.upper(): value})
+            assert changed.label == "budgeted", name
+        free = {"SEED": 3, "KEEP": "last", "RUN": "x", "SYSTEMS": "cnn", "DEVICES": 2}
+        assert parameters.resolve(PROFILES, {"PROFILE": profile, **free}).label == label

@@ -72,3 +72,42 @@ def test_feed_gives_the_batches_of_each_epoch_without_autotuning():
         for found, expected in zip(fed.as_numpy_iterator(), (batches[index] for index in range(3)), strict=True):
             for part, wanted in zip(found, expected, strict=True):
                 np.testing.assert_array_equal(part, wanted)
+
+
+def numbered(count):
+    """A split whose images and labels are their row numbers."""
+    rows = np.arange(count)
+    return Split(np.broadcast_to(rows.astype("uint8")[:, None, None, None], (count, 2, 2, 3)), rows)
+
+
+def seen(seed, epoch, count=50, batch_size=8):
+    """The rows that an epoch sees, batch by batch, which images and labels agree upon."""
+    batches, found = Batches(numbered(count), batch_size, seed, labels=True), []
+    batches.set_epoch(epoch)
+    for index in range(len(batches)):
+        images, labels = batches[index]
+        assert images[:, 0, 0, 0].tolist() == labels.tolist()
+        found.append(labels.tolist())
+    return found
+
+
+def test_an_epoch_sees_every_image_once_in_an_order_of_its_own():
+    orders = {(seed, epoch): seen(seed, epoch) for seed in (0, 1) for epoch in (0, 1, 2)}
+    for order in orders.values():
+        assert sorted(sum(order, [])) == list(range(50))
+        # Shuffled through the whole split: no batch is a piece of it.
+        assert all(max(rows) - min(rows) > 2 * len(rows) for rows in order[:-1])
+    assert len({str(order) for order in orders.values()}) == len(orders)
+    assert seen(1, 2) == orders[1, 2]  # whatever came before
+
+
+def test_without_a_seed_the_rows_keep_their_order():
+    for epoch in (0, 3):
+        assert sum(seen(None, epoch), []) == list(range(50))
+
+
+def test_crops_are_those_of_their_seed():
+    split = Split(np.stack([positions(40, 40)] * 4), np.zeros(4, int))
+    crops = [Batches(split, 4, seed=seed, transform=RandomResizedCrop(8))[0][0] for seed in (3, 3, 4)]
+    np.testing.assert_array_equal(crops[0], crops[1])
+    assert not np.array_equal(crops[0], crops[2])

@@ -15,8 +15,9 @@ import small_models
 from colorize_lib.color import metrics
 from colorize_lib.dataset import Split
 from colorize_lib.errors import InputError
+from colorize_lib.evaluation import scores
 from colorize_lib.reproduction import parameters
-from colorize_lib.training import runs
+from colorize_lib.training import checkpoint, runs
 from colorize_lib.training.checkpoint import StepHistory
 from colorize_lib.training.colorizer import Colorizer, load_weights
 from colorize_lib.training.data import Batches
@@ -428,3 +429,133 @@ def test_the_manifest_has_the_precision_that_was_used(split):
     train(started(RUN="precise"), split, epochs=2, dtype="float32")
     found = runs.read_manifest(run.folder / "manifest.json")["dtype"]
     assert found["polychromify"] == "mixed_bfloat16, then float32"
+
+
+# What seeds, orders and epochs mean to a run, with a network that learns in no time
+
+
+class Watched(Batches):
+    """Batches that note which rows they gave in which epoch."""
+
+    def __init__(self, *arguments, **options):
+        self.seen = {}
+        super().__init__(*arguments, **options)
+
+    def rows(self, index, multiple=1):
+        rows = super().rows(index, multiple)
+        self.seen.setdefault(self.epoch, {})[index] = rows.tolist()
+        return rows
+
+
+def dot(learning_rate=0.1, metrics_=()):
+    """Function that makes a colorizer of one weight a channel."""
+
+    def make():
+        inputs = keras.Input((16, 16, 1))
+        model = Colorizer(keras.Model(inputs, keras.layers.Conv2D(2, 1)(inputs)), "miu")
+        model.compile(keras.optimizers.SGD(learning_rate), loss="mse", metrics=list(metrics_), run_eagerly=True)
+        return model
+
+    return make
+
+
+def fit_dot(run, split, epochs, make=None, **options):
+    batches = Watched(split, 8, seed=5)
+    model, history = run.fit("dot", make or dot(), batches, Batches(split, 24), epochs=epochs, **options)
+    return model, history, batches.seen
+
+
+def test_a_training_sees_each_epoch_in_its_own_order_also_after_a_resume(split):
+    *_, undisturbed = fit_dot(started(RUN="undisturbed"), split, 4)
+    assert len({str(order) for order in undisturbed.values()}) == 4
+    *_, before = fit_dot(started(RUN="stopped"), split, 2)
+    _, history, after = fit_dot(started(RUN="stopped"), split, 4)
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4]
+    orders = {epoch: order for epoch, order in after.items() if epoch >= 2}  # the first batch shows its shape before
+    assert before | orders == undisturbed
+
+
+def test_a_seed_chooses_the_first_weights_whatever_ran_before(split):
+    def first(seed, before):
+        keras.utils.set_random_seed(before)
+        model, _, _ = fit_dot(started(RUN=f"{seed}-{before}", SEED=seed), split, 1, dot(learning_rate=0.0))
+        return model.network.get_weights()[0].tolist()
+
+    assert first(3, before=1) == first(3, before=2) != first(4, before=1)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "best"),
+    [
+        ("val_loss", [0.3, 0.1, 0.2], 2),
+        ("val_psnr_ab", [20.0, 19.0, 22.0, 21.0], 3),
+        ("val_larger_channel_accuracy", [0.5, 0.6, 0.4], 2),
+        ("val_mae", [0.3, 0.2, 0.1], 3),
+    ],
+)
+def test_the_best_epoch_has_the_lowest_error_or_the_highest_psnr_or_accuracy(column, values, best):
+    history = [{"epoch": epoch, column: value} for epoch, value in enumerate(values, 1)]
+    assert checkpoint.best_epoch(history, column) == best
+    assert scores.best_row(history, column)["epoch"] == best
+    assert checkpoint.best_epoch(history, "another") == scores.best_row(history, "another")["epoch"] == len(values)
+
+
+@pytest.mark.parametrize("monitor", ["val_loss", "val_psnr_ab"])
+def test_the_weights_of_the_best_epoch_are_kept_apart_from_the_last(split, monitor):
+    """Three epochs whose weights are given: the second is right, the others are off, the last one most."""
+    right = [np.zeros((1, 1, 1, 2), "float32"), np.full(2, 128 / 255, "float32")]  # gray
+
+    class Give(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.network.set_weights([right[0] + [0.1, 0.0, 0.2][epoch], right[1]])
+
+    gray = Split(np.full((24, 16, 16, 3), 200, "uint8"), np.zeros(24, "int32"))
+    options = dict(make=dot(0.0, metrics_=[metrics.psnr_ab]), callbacks=[Give()], monitor=monitor)
+    run = started()
+    model, history, _ = fit_dot(run, gray, 3, **options)
+    assert [row["val_loss"] for row in history] == pytest.approx([0.005, 0, 0.02], rel=0.5, abs=1e-5)
+    for name, off in (("best", 0.0), ("last", 0.2)):
+        load_weights(model.network, run.folder / "dot" / f"{name}.weights.h5")
+        assert np.allclose(model.network.get_weights()[0], off)
+    del options["callbacks"]
+    assert np.allclose(fit_dot(run, gray, 3, **options)[0].network.get_weights()[0], 0.0)  # the best, unless asked
+    assert run.scored_epoch("dot") == 2
+    assert np.allclose(fit_dot(run, gray, 3, keep="last", **options)[0].network.get_weights()[0], 0.2)
+
+
+def test_every_file_of_a_run_is_on_the_disk_before_it_has_its_name(split, monkeypatch):
+    """Each is written under another name, synced when it is whole, and renamed."""
+    synced, renamed = {}, set()
+    sync, replace = os.fsync, os.replace
+
+    def noting_sync(handle):
+        sync(handle)
+        synced[os.fstat(handle).st_ino] = os.fstat(handle).st_size
+
+    def noting_replace(source, target):
+        assert synced[os.stat(source).st_ino] == os.stat(source).st_size > 0
+        renamed.add(str(target))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noting_sync)
+    monkeypatch.setattr(os, "replace", noting_replace)
+    run = started()
+    steps = StepHistory(run.folder / "dot" / "steps.csv")
+    fit_dot(run, split, 2, callbacks=[steps])
+    run.metrics = {"one": 1}
+    run.finish()
+    written = {str(path) for path in run.folder.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert len(written) >= 8
+    assert written <= renamed
+
+
+def test_the_manifest_says_how_the_run_is_to_be_called_and_what_its_networks_are(split):
+    run = started()
+    model, _, _ = fit_dot(run, split, 1, dot(learning_rate=0.0))
+    manifest = runs.read_manifest(run.folder / "manifest.json")
+    assert manifest["label"] == "quick (budgeted)"
+    assert manifest["networks"]["dot"]["parameters"] == 4
+    rows = Batches(split, 8, seed=5).rows(0)
+    first = model.evaluate(split.images[rows], verbose=0)
+    assert manifest["networks"]["dot"]["first_loss"] == pytest.approx(first, rel=1e-5)
+    assert runs.read_manifest(started(EPOCHS=1).folder / "manifest.json")["label"] == "budgeted"
