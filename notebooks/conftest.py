@@ -1,0 +1,43 @@
+"""What nbval (`make test`) does not do by itself: each notebook trains from the beginning, and all its numbers are compared.
+
+Its runs go to an empty folder, because a run that is there already would be given back instead of trained, unless COLORIZE_RUNS names
+another. After a notebook's last cell, the numbers of its run are held against `tests/reference/quick`.
+"""
+
+import os
+import tempfile
+
+import pytest
+import reference_values
+
+
+def pytest_configure(config):
+    if "COLORIZE_RUNS" not in os.environ:  # processes of pytest-xdist inherit it
+        folder = tempfile.TemporaryDirectory(prefix="runs-")
+        os.environ["COLORIZE_RUNS"] = folder.name
+        config.add_cleanup(folder.cleanup)
+
+
+@pytest.hookimpl(trylast=True)  # after the collector of the cells
+def pytest_collect_file(file_path, parent):
+    if file_path.suffix == ".ipynb" and parent.config.getoption("nbval", False):
+        if reference_values.of_notebook(file_path):
+            return Numbers.from_parent(parent, path=file_path)
+    return None
+
+
+class Numbers(pytest.File):
+    def collect(self):
+        yield Comparison.from_parent(self, name="numbers of the run")
+
+
+class Comparison(pytest.Item):
+    def runtest(self):
+        folder = reference_values.of_notebook(self.path)
+        if not (folder / "metrics.json").exists():
+            pytest.fail(f"{self.path.name} left no numbers in {folder}: it did not run to its end.", pytrace=False)
+        if different := reference_values.differences(self.path.stem, folder):
+            pytest.fail("\n".join([f"{self.path.name}: {len(different)} numbers differ", *different]), pytrace=False)
+
+    def reportinfo(self):
+        return self.path, 0, f"{self.path.name}: numbers of the run"
