@@ -83,6 +83,7 @@ notebooks: setup  ## run all notebooks in the quick profile and leave the execut
 
 mutants: setup  ## plant small faults and see whether the tests notice (MODULES="colorize_lib/color" for some; hours)
 	$(PY) tests/mutants.py $(MODULES)
+	$(if $(MODULES),,$(PY) tests/sabotage.py)
 
 test: lint  ## ruff, pytest on TensorFlow and on JAX, and the notebooks against their committed outputs
 	$(PY) -m pytest -n 2 --durations=10

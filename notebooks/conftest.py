@@ -1,7 +1,8 @@
-"""What nbval (`make test`) does not do by itself: each notebook trains from the beginning, and all its numbers are compared.
+"""What nbval (`make test`) does not do by itself.
 
-Its runs go to an empty folder, because a run that is there already would be given back instead of trained, unless COLORIZE_RUNS names
-another. After a notebook's last cell, the numbers of its run are held against `tests/reference/quick`.
+Each notebook trains from the beginning, in an empty folder of runs: a run that is there already
+would be given back instead. COLORIZE_RUNS names another folder. After the last cell of a notebook,
+the numbers of its run are held against `tests/reference/quick`.
 """
 
 import os
@@ -20,9 +21,9 @@ def pytest_configure(config):
 
 @pytest.hookimpl(trylast=True)  # after the collector of the cells
 def pytest_collect_file(file_path, parent):
-    if file_path.suffix == ".ipynb" and parent.config.getoption("nbval", False):
-        if reference_values.of_notebook(file_path):
-            return Numbers.from_parent(parent, path=file_path)
+    is_run = file_path.suffix == ".ipynb" and parent.config.getoption("nbval", False)
+    if is_run and reference_values.of_notebook(file_path):
+        return Numbers.from_parent(parent, path=file_path)
     return None
 
 
@@ -33,11 +34,12 @@ class Numbers(pytest.File):
 
 class Comparison(pytest.Item):
     def runtest(self):
-        folder = reference_values.of_notebook(self.path)
+        name, folder = self.path.name, reference_values.of_notebook(self.path)
         if not (folder / "metrics.json").exists():
-            pytest.fail(f"{self.path.name} left no numbers in {folder}: it did not run to its end.", pytrace=False)
+            pytest.fail(f"{name} did not run to its end: no numbers in {folder}", pytrace=False)
         if different := reference_values.differences(self.path.stem, folder):
-            pytest.fail("\n".join([f"{self.path.name}: {len(different)} numbers differ", *different]), pytrace=False)
+            lines = [f"{name}: {len(different)} numbers differ", *different]
+            pytest.fail("\n".join(lines), pytrace=False)
 
     def reportinfo(self):
         return self.path, 0, f"{self.path.name}: numbers of the run"

@@ -9,9 +9,11 @@ leaves is compared instead, number by number, each with a tolerance of its own: 
                      the loss of its first batch, before anything is learned                      four digits
     systems/…, all_images/…   of the constant predictions                                         all digits that tables show
                      of trained networks, and everything else that is measured                    `TOLERANCES`
-    pictures/…       size of a picture, and its mean a and b                                      equal, `TOLERANCES`
+    pictures/…       the size of a picture                                                        equal
+                     mean a and b of the quarters of its width                                    `TOLERANCES`
 
-Times are left out, and which of two nearly equal epochs is the better one (`best_epoch`, `other_epoch`): the processor decides that.
+Left out are times, and what the processor may decide: which of two nearly equal epochs is the better one (`best_epoch`,
+`other_epoch`), and which pictures are the best and the worst.
 
     python tests/reference_values.py unet FOLDER …
 
@@ -37,11 +39,14 @@ from colorize_lib.evaluation.scores import QUANTITIES
 from colorize_lib.reproduction import notebook as headless
 
 FOLDER = Path(__file__).parent / "reference" / "quick"
-NO_NUMBERS = re.compile(r"^(format|minutes|speed|best_epoch|other_epoch)\b|seconds|faster")
+NO_NUMBERS = re.compile(r"^(format|minutes|speed|best_epoch|other_epoch)\b|seconds|faster|best_and_worst/quarters")
 CONSTANTS = (evaluate.GRAY, evaluate.MEAN, evaluate.MEDIAN)
 # Absolute tolerances of what was trained, in the unit of the quantity, by the first pattern that its name matches; of what matches
 # none, `SHARE` of the value.
-TOLERANCES = {}
+TOLERANCES = {
+    # These trainings begin with another one's network or pictures.
+    r"^trained/(detector.*|colornet(_slow|_fusion|_fusion_slow|_distribution)?)/first_loss": 0.05,
+}
 SHARE = 0.05
 
 
@@ -62,9 +67,9 @@ def collect(folder):
         found[f"{system}/how"] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     for path in sorted(folder.glob("figures/*.jpg")):
         with Image.open(path) as image:
-            lab = np.asarray(rgb_to_lab(np.asarray(image)))
-        size, (a, b) = list(lab.shape[1::-1]), lab[..., 1:].mean((0, 1)).tolist()
-        _flatten({"size": size, "a": a, "b": b}, f"pictures/{path.stem}", found)
+            quarters = np.array_split(np.asarray(rgb_to_lab(np.asarray(image))), 4, axis=1)
+        colours = [dict(zip("ab", part[..., 1:].mean((0, 1)).tolist(), strict=True)) for part in quarters]
+        _flatten({"size": list(image.size), "quarters": colours}, f"pictures/{path.stem}", found)
     return {name: value for name, value in found.items() if not NO_NUMBERS.search(name)}
 
 
@@ -82,10 +87,10 @@ def tolerance(name, value):
     if any(constant in parts for constant in CONSTANTS):
         quantity = next((QUANTITIES[part] for part in parts if part in QUANTITIES), None)
         return 0.05 * 10.0**-quantity.digits if quantity else 1e-4 * abs(value)
-    if name.endswith("first_loss"):
-        return 1e-4 * abs(value)
     found = next((limit for pattern, limit in TOLERANCES.items() if re.search(pattern, name)), None)
-    return SHARE * abs(value) if found is None else found
+    if found is not None:
+        return found
+    return (1e-4 if name.endswith("first_loss") else SHARE) * abs(value)
 
 
 def differences(notebook, folder):
