@@ -1,6 +1,8 @@
 import errno
 import os
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -144,3 +146,104 @@ def test_a_file_that_is_there_is_left_alone_where_it_must_be_new(tmp_path):
         again.write_text("second")
     assert (tmp_path / "file").read_text() == "first"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_runs_are_in_the_checkout_unless_the_environment_names_a_folder(tmp_path, monkeypatch):
+    toy_project.make(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path / "mine")
+    monkeypatch.delenv("COLORIZE_RUNS")
+    assert files.run_root() == tmp_path / "mine" / "runs"
+    monkeypatch.setenv("COLORIZE_RUNS", "../elsewhere")
+    assert files.run_root() == tmp_path / "elsewhere"
+
+
+def test_what_needs_the_notebooks_says_so_where_there_are_none(tmp_path, monkeypatch):
+    toy_project.make(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path / "mine")
+    files.require_checkout("Reproducing")
+    monkeypatch.setattr(files, "project_root", lambda: tmp_path)
+    with pytest.raises(InputError, match="Reproducing needs the project's notebooks: run it in a clone"):
+        files.require_checkout("Reproducing")
+
+
+def test_errors_that_hdf5_words_itself_are_the_same_sentences(tmp_path):
+    text = "Unable to synchronously write (errno = 28, error message = 'No space left on device')"
+    with (
+        pytest.raises(InputError, match=r"Cannot write .*file: no space is left"),
+        files.disk_errors(tmp_path / "file"),
+    ):
+        raise RuntimeError(text)
+    with pytest.raises(RuntimeError, match=r"^another$"), files.disk_errors(tmp_path / "file"):
+        raise RuntimeError("another")
+
+
+def test_only_half_written_files_are_swept(tmp_path):
+    (tmp_path / "below").mkdir()
+    for name in (".partial-x.json", "below/.partial-y.h5", "below/kept.h5"):
+        (tmp_path / name).touch()
+    files.sweep(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["kept.h5"]
+
+
+def test_a_folder_has_one_holder_at_a_time(tmp_path):
+    with files.lock(tmp_path, "run"):
+        done = subprocess.run(
+            [sys.executable, "-c", f"from colorize_lib import files\nwith files.lock({str(tmp_path)!r}, 'run'): pass"],
+            capture_output=True,
+            text=True,
+        )
+        assert "Another process is working on the run" in done.stderr
+    with files.lock(tmp_path, "run"):
+        pass
+
+
+def test_room_is_made_sure_of_before_the_file_is_written(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(os, "posix_fallocate", lambda handle, start, size: asked.append((start, size)))
+    with files.atomic(tmp_path / "file", size=123) as temporary:
+        temporary.write_text("short")
+    assert asked == [(0, 123)]
+    assert (tmp_path / "file").read_text() == "short"
+
+
+def test_a_second_holder_is_refused_at_once_or_after_its_patience(tmp_path):
+    folder = tmp_path / "not" / "there"
+    with files.lock(folder, "run"):
+        for wait, least, most in ((0, 0.0, 0.8), (1, 0.9, 5.0)):
+            begun = time.monotonic()
+            with pytest.raises(InputError, match="Another process"), files.lock(folder, "run", wait):
+                pass
+            assert least <= time.monotonic() - begun < most
+
+
+def test_folders_are_made_and_a_new_file_needs_no_second_names(tmp_path, monkeypatch):
+    """As on a memory card, whose file system knows no second name of a file."""
+
+    def refuses(source, target):
+        raise OSError(errno.EPERM, "no links")
+
+    monkeypatch.setattr(os, "link", refuses)
+    path = tmp_path / "some" / "folders" / "file"
+    for text in ("first", "second"):
+        files.write_text(path, text)
+    with pytest.raises(InputError, match="is there already"), files.atomic(path, replace=False) as temporary:
+        temporary.write_text("third")
+    assert path.read_text() == "second"
+    (path.parent / "broken").symlink_to("nowhere")
+    for name in ("broken", "new"):
+        try:
+            with files.atomic(path.parent / name, replace=False) as temporary:
+                temporary.write_text("third")
+        except InputError:
+            assert name == "broken"
+    assert (path.parent / "new").read_text() == "third"
+    assert (path.parent / "broken").is_symlink()
+
+
+def test_only_a_regular_file_is_opened(tmp_path):
+    (tmp_path / "file").write_bytes(b"content")
+    with files.open_regular(tmp_path / "file") as file:
+        assert file.read() == b"content"
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="no regular file"), files.open_regular(tmp_path / "pipe"):
+        pass
