@@ -9,7 +9,7 @@ from pathlib import Path
 from colorize_lib import files, papers
 from colorize_lib.errors import InputError, is_out_of_memory, number, printable
 
-# Formats of results, as in `colorize_lib.images.WRITABLE`, which is not imported for a list of commands.
+# `colorize_lib.images.WRITABLE`, which would be slow to import for a list of commands.
 _WRITABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM", "AVIF", "JPEG2000", "HEIF")
 
 
@@ -198,141 +198,97 @@ def _rescore(arguments):
 
 
 def _add_page(command, run):
-    command.add_argument("--run", action="append", default=[], metavar="FOLDER", help=run)
-    command.add_argument("--port", type=number(int, 1, 65535), default=8866, help="default: %(default)s")
-    command.add_argument(
-        "--visitors",
-        type=number(int, 1, 1000),
-        default=24,
-        metavar="N",
-        help="requests at once, at most (default: %(default)s)",
-    )
-    command.add_argument(
-        "--public-name",
-        action="append",
-        default=[],
-        dest="public_names",
-        metavar="HOST",
-        help="name by which a reverse proxy on this machine makes the page known; may be repeated",
-    )
-    command.add_argument("--no-browser", dest="browser", action="store_false", help="do not open the browser")
-    command.add_argument(
-        "--open-to-others", action="store_true", help="let other machines in: without password, without encryption"
-    )
+    option = command.add_argument
+    option("--run", action="append", default=[], metavar="FOLDER", help=run)
+    option("--port", type=number(int, 1, 65535), default=8866, help="default: %(default)s")
+    visitors = "requests at once, at most (default: %(default)s)"
+    option("--visitors", type=number(int, 1, 1000), default=24, metavar="N", help=visitors)
+    public = "name by which a reverse proxy on this machine makes the page known; may be repeated"
+    option("--public-name", action="append", default=[], dest="public_names", metavar="HOST", help=public)
+    option("--no-browser", dest="browser", action="store_false", help="do not open the browser")
+    open_to_others = "let other machines in: without a password, without encryption"
+    option("--open-to-others", action="store_true", help=open_to_others)
 
 
 def _add_colorize(command):
-    command.add_argument(
-        "photo",
-        nargs="+",
-        metavar="PHOTO",
-        help="file, folder, pattern in quotation marks, film, or - for standard input",
-    )
-    command.add_argument(
-        "-m", "--model", help="name of the network, or folder of a trained one (default: the bundled network)"
-    )
-    command.add_argument(
-        "-o", "--output", metavar="DIR", help="folder of the results (default: next to the photo, as NAME-colorized)"
-    )
-    command.add_argument("--weights", metavar="FILE", help="weights of a run (default: the bundled ones)")
-    command.add_argument(
-        "--size", type=number(int, 8, 4096), help="side of the network's input in pixels (default: the network's own)"
-    )
-    command.add_argument(
-        "--saturation", type=number(float, 0, 4), default=1.0, help="factor on the predicted colour (default: 1)"
-    )
-    command.add_argument(
-        "--vivid",
-        type=number(float, 0, 1),
-        help="from 0, careful, to 1, vivid, for networks that have this range (default: the network's own)",
-    )
-    command.add_argument("--side-by-side", action="store_true", help="write gray and colorized next to each other")
-    command.add_argument(
-        "--hints",
-        metavar="FILE",
-        help="colours of points, one a line: X Y #RRGGBB, X and Y from 0 to 1 (-m siggraph17)",
-    )
-    existing = command.add_mutually_exclusive_group()
-    existing.add_argument("--skip-existing", action="store_true", help="pass over photos whose results are there")
-    existing.add_argument(
-        "--overwrite", action="store_true", help="replace results that this command made there from the same photo"
-    )
-    command.add_argument("--first-page", action="store_true", help="of files with several pages or frames, the first")
-    command.add_argument("--tolerant", action="store_true", help="colorize what is there of a file that ends early")
-    command.add_argument(
-        "--format", choices=[kind.lower() for kind in _WRITABLE], help="of the results (default: each photo's own)"
-    )
-    command.add_argument(
-        "--quality", type=number(int, 1, 100), help="of JPEG, WebP, AVIF and HEIC (default: each photo's own, else 95)"
-    )
-    command.add_argument(
-        "--memory",
-        type=number(float, 0.1, 1024),
-        default=4.0,
-        metavar="GB",
-        help="that one photo may take (default: 4)",
-    )
-    command.add_argument("--keep-dates", action="store_true", help="give the results the dates of the photos' files")
-    command.set_defaults(call=_colorize)
+    option = command.add_argument
+    photo = "file, folder, pattern in quotation marks, film, or - for standard input"
+    option("photo", nargs="+", metavar="PHOTO", help=photo)
+    model = "name of a network, or folder of a trained one (default: the bundled network)"
+    option("-m", "--model", help=model)
+    output = "folder of the results (default: next to the photo, as NAME-colorized)"
+    option("-o", "--output", metavar="DIR", help=output)
+    option("--weights", metavar="FILE", help="weights of a run (default: the bundled ones)")
+    size = "side of the network's input in pixels (default: the network's own)"
+    option("--size", type=number(int, 8, 4096), help=size)
+    saturation = "factor on the predicted colour (default: 1)"
+    option("--saturation", type=number(float, 0, 4), default=1.0, help=saturation)
+    vivid = "from 0, careful, to 1, vivid, for networks with this range (default: the network's own)"
+    option("--vivid", type=number(float, 0, 1), help=vivid)
+    option("--side-by-side", action="store_true", help="write gray and colorized next to each other")
+    hints = "colours of points, one a line: X Y #RRGGBB, X and Y from 0 to 1 (-m siggraph17)"
+    option("--hints", metavar="FILE", help=hints)
+    existing = command.add_mutually_exclusive_group().add_argument
+    existing("--skip-existing", action="store_true", help="skip photos that have a result already")
+    overwrite = "replace results that this command made there from the same photo"
+    existing("--overwrite", action="store_true", help=overwrite)
+    option("--first-page", action="store_true", help="of files with several pages or frames, only the first")
+    option("--tolerant", action="store_true", help="colorize what there is of a file that ends early")
+    kinds = [kind.lower() for kind in _WRITABLE]
+    option("--format", choices=kinds, help="of the results (default: each photo's own)")
+    quality = "of JPEG, WebP, AVIF and HEIC (default: each photo's own, else 95)"
+    option("--quality", type=number(int, 1, 100), help=quality)
+    memory = "memory that one photo may take (default: 4)"
+    option("--memory", type=number(float, 0.1, 1024), default=4.0, metavar="GB", help=memory)
+    option("--keep-dates", action="store_true", help="give the results the dates of the photos' files")
 
 
 def _parser():
     parser = argparse.ArgumentParser(prog="python -m colorize_lib", description="Learned image colorization in Keras.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = commands.add_parser("reproduce", help="run a paper's notebook and print its results next to the paper's")
-    command.add_argument(
-        "paper", help=f"{', '.join(papers.KEYS)}; all: one after another; natural: train the bundled colorizer"
-    )
+
+    def add(name, call, help):
+        command = commands.add_parser(name, help=help)
+        command.set_defaults(call=call)
+        return command
+
+    command = add("reproduce", _reproduce, "run a paper's notebook and print its results next to the paper's")
+    paper = f"{', '.join(papers.KEYS)}; all: one after another; natural: train the bundled colorizer"
+    command.add_argument("paper", help=paper)
     command.add_argument("parameters", nargs="*", metavar="NAME=VALUE", help="such as PROFILE=paper EPOCHS=3 SEEDS=3")
-    command.set_defaults(call=_reproduce)
-    command = commands.add_parser("bundle", help="one archive of code, wheels and data for a machine without network")
-    command.add_argument("dataset", nargs="+", help="prepared datasets to take along, such as photos")
+
+    command = add("bundle", _bundle, "one archive of code, wheels and data for a machine without network")
+    command.add_argument("dataset", nargs="+", help="prepared datasets to include, such as photos")
     command.add_argument("-o", "--output", metavar="DIR", default="bundle", help="(default: %(default)s)")
     command.add_argument("--wheels", metavar="DIR", default="wheelhouse", help="(default: %(default)s)")
     command.add_argument("--part", metavar="SIZE", help="write parts of at most this size, such as 500M")
-    command.set_defaults(call=_bundle)
-    command = commands.add_parser("colorize", help="colorize photographs, or the frames of a film")
-    _add_colorize(command)
-    command = commands.add_parser(
-        "models", help="list the networks: numbers of parameters, papers, where their weights are"
-    )
-    command.set_defaults(call=_models)
-    command = commands.add_parser(
-        "convert", help="get the public weights of eccv16 or siggraph17, and make them Keras'"
-    )
+
+    _add_colorize(add("colorize", _colorize, "colorize photographs, or the frames of a film"))
+    add("models", _models, "list the networks: numbers of parameters, papers, where their weights are")
+
+    command = add("convert", _convert, "convert the public weights of eccv16 or siggraph17 to Keras")
     command.add_argument("source", help="eccv16 or siggraph17 to download the public file, or a .pth file")
     command.add_argument("-o", "--output", help="file to write, .weights.h5 (default: in the data home)")
-    command.set_defaults(call=_convert)
-    command = commands.add_parser("app", help="colorize photographs by a click: a page on this machine")
+
+    command = add("app", _app, "colorize photographs by a click: a page on this machine")
     _add_page(command, "run folder whose networks are offered next to the bundled ones; may be repeated")
-    command.set_defaults(call=_app)
-    command = commands.add_parser("turing-test", help="the Turing test of VAC+GAN: a page on this machine")
+
+    command = add("turing-test", _turing_test, "the Turing test of VAC+GAN: a page on this machine")
     _add_page(command, "run folder whose networks are tested instead of the default one; may be repeated")
-    command.add_argument(
-        "--dataset", default="photos", help="its test images are shown (default: the bundled photographs)"
-    )
-    command.add_argument(
-        "--images",
-        type=number(int, 1, 1_000_000),
-        default=500,
-        metavar="N",
-        help="at most N of them are used (default: %(default)s)",
-    )
+    dataset = "dataset whose test images are shown (default: the bundled photographs)"
+    command.add_argument("--dataset", default="photos", help=dataset)
+    images = "number of images, at most (default: %(default)s)"
+    command.add_argument("--images", type=number(int, 1, 1_000_000), default=500, metavar="N", help=images)
     command.add_argument("--store", metavar="FILE", help="SQLite file of the answers (default: among the runs)")
     command.add_argument("--statistics", action="store_true", help="print the statistics, serve nothing")
     command.add_argument("--export", metavar="FILE", help="write all answers to a CSV file, serve nothing")
-    command.set_defaults(call=_turing_test)
-    command = commands.add_parser(
-        "rescore", help="score again the networks of a run folder, or of a folder of results/, without training"
-    )
+
+    command = add("rescore", _rescore, "score the networks of a run folder, or of a folder of results/, again")
     command.add_argument("run", metavar="FOLDER", help="such as results/polychromify or runs/polychromify/KEY")
     command.add_argument("--keep", choices=("last", "best"), default="last", help="the epoch to show (default: last)")
-    command.set_defaults(call=_rescore)
-    command = commands.add_parser(
-        "results", help="collect finished runs into results/, and write the documents that show them"
-    )
+
+    command = add("results", _results, "collect finished runs into results/, and write the documents that show them")
     command.add_argument("run", nargs="*", help="run folders to collect first")
-    command.set_defaults(call=_results)
     return parser
 
 

@@ -1,6 +1,7 @@
-"""Files that are whole or absent: atomic writing, locks, the data home, and errors of the disk as sentences."""
+"""Atomic writing, locks, the data home, and errors of the disk as sentences."""
 
 import contextlib
+import csv
 import errno
 import hashlib
 import json
@@ -39,10 +40,10 @@ def data_home(home=None):
 
 
 def project_root():
-    """The checkout of this project whose `notebooks/`, `results/` and `runs/` are meant.
+    """The checkout of this project whose `notebooks/`, `results/` and `runs/` are used.
 
-    This is the one that holds the current folder; elsewhere the one that holds this library; without any, the current folder.
-    Two checkouts can share an environment, of which only one is the library's.
+    This is the checkout that holds the current folder, else the one that holds this library, else the current folder itself. Two
+    checkouts can share an environment, and the library is that of only one of them.
     """
     here = Path.cwd()
     for folder in (here, *here.parents, Path(__file__).resolve().parents[1]):
@@ -52,7 +53,7 @@ def project_root():
 
 
 def require_checkout(what):
-    """Raise `InputError` unless `project_root` is a checkout: `what` needs the notebooks, which no package holds."""
+    """Raise `InputError` unless `project_root` is a checkout: `what` needs the notebooks, which are not in the package."""
     if not (project_root() / "notebooks").is_dir():
         raise InputError(
             f"{what} needs the project's notebooks: run it in a clone of the repository, not from a package."
@@ -66,14 +67,14 @@ def run_root():
 
 
 def shown(path):
-    """`path` as a message names it: relative to `project_root` if it lies there."""
+    """`path` for a message: relative to `project_root` if it lies there."""
     path, root = Path(path), project_root()
     return path.relative_to(root) if path.is_relative_to(root) else path
 
 
 @contextlib.contextmanager
 def disk_errors(path, doing="write"):
-    """Turn an error of the disk under the block into an `InputError` that names `path` and what to do."""
+    """Turn an error of the disk within the block into an `InputError` that names `path` and what to do."""
     try:
         yield
     except (OSError, RuntimeError) as error:
@@ -86,25 +87,25 @@ def disk_errors(path, doing="write"):
 
 
 def _code(error):
-    """The system's number of an error; HDF5 has it in the text of an error of its own."""
+    """The system's number of an error; HDF5 only writes it into the text of its own error."""
     found = re.search(r"errno = (\d+)", str(error))
     return getattr(error, "errno", None) or (int(found[1]) if found else None)
 
 
 @contextlib.contextmanager
 def atomic(path, replace=True, size=0):
-    """Yield a temporary path next to `path`; when the block ends well, it is synced and takes the name `path`.
+    """Yield a temporary path next to `path`; when the block ends without an error, the file is synced and renamed to `path`.
 
-    A process killed at any moment leaves either the old file or the new one. The temporary name keeps the suffix, because
-    writers choose the format by it.
+    A process that is killed leaves either the old file or the new one. The temporary name keeps the suffix, by which writers
+    choose the format.
 
     Args:
-        path: the file to write; its folder is made if need be.
-        replace: take the place of a file that is there.
-        size: bytes that must be free on the disk before the block begins, for writers that crash where none is left.
+        path: the file to write; its folder is made if necessary.
+        replace: replace an existing file.
+        size: bytes that must be free on the disk before the block begins, for writers that crash when the disk is full.
 
     Raises:
-        InputError: the disk refuses; or, without `replace`, there is a file of this name, which stays as it is.
+        InputError: the disk cannot be written; or, without `replace`, the file exists, and stays as it is.
     """
     path = Path(path)
     with disk_errors(path):
@@ -132,12 +133,12 @@ def atomic(path, replace=True, size=0):
 
 
 def _rename_to_new(temporary, path):
-    """Give the file the name `path`, which must be free: a second name refuses one that is taken, a renaming does not."""
+    """Rename the file to `path`, which must not exist: making a hard link fails if it does, and renaming does not."""
     try:
         os.link(temporary, path)
     except FileExistsError as error:
         raise InputError(f"{path} is there already; it is left alone.") from error
-    except OSError:  # a file system without second names, such as that of a memory card
+    except OSError:  # a file system without hard links, such as that of a memory card
         if path.exists() or path.is_symlink():
             raise InputError(f"{path} is there already; it is left alone.") from None
         os.replace(temporary, path)
@@ -145,9 +146,9 @@ def _rename_to_new(temporary, path):
 
 @contextlib.contextmanager
 def open_regular(path):
-    """Open a file to read bytes, if it is a regular one: pipes may never end, and devices neither.
+    """Open a regular file to read bytes; pipes and devices, which may never end, are refused.
 
-    Raises `InputError` with the reason alone, without the file's name, for any other kind of file; OSError.
+    Raises `InputError` with the reason but without the file's name for any other kind of file, and OSError.
     """
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -156,7 +157,7 @@ def open_regular(path):
 
 
 def sweep(folder):
-    """Remove the half-written files that killed processes left below `folder`; for the one that holds it, see `lock`."""
+    """Remove the half-written files that killed processes left below `folder`; only for the process that holds it, see `lock`."""
     for path in Path(folder).rglob(".partial-*"):
         with contextlib.suppress(OSError):
             path.unlink()
@@ -180,13 +181,34 @@ def write_json(path, value):
 
 
 def read_json(path, what):
-    """Read JSON from `path`; an unreadable or foreign file is an `InputError` that calls it `what`."""
+    """Read JSON from `path`; a file that is missing or no JSON is an `InputError` that calls it `what`."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"Cannot read the {what} {path}: {type(error).__name__}; delete it and run the command that made it again."
         ) from error
+
+
+def write_csv(path, rows):
+    """Write `rows`, dictionaries with the same keys, as CSV, atomically."""
+    with atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_csv(path):
+    """The rows of a CSV file, dictionaries of text."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write_table(path, table):
+    """Write a pandas table of systems as CSV, atomically; headings of two lines become one."""
+    headings = [" ".join(column).strip() for column in table.columns]
+    with atomic(path) as temporary:
+        table.set_axis(headings, axis="columns").to_csv(temporary, index_label="system")
 
 
 def sha256(path):
@@ -197,9 +219,9 @@ def sha256(path):
 
 @contextlib.contextmanager
 def lock(folder, what, wait=0):
-    """Hold `folder` for this process; another holder is an `InputError` after `wait` seconds.
+    """Hold `folder` for this process; raise `InputError` if another process still holds it after `wait` seconds.
 
-    The system frees the lock when a process dies.
+    The system releases the lock when a process dies.
     """
     import filelock
 

@@ -1,11 +1,12 @@
 """TensorFlow without its start-up notes.
 
-While TensorFlow is being imported it writes notes about CUDA and oneDNN to the process's standard error, before any of its own
-settings can stop them; in a notebook they are the first thing that people see, in red. `install` lets everything through except
-the lines that are known to be notes.
+While TensorFlow is being imported, it writes notes about CUDA and oneDNN to standard error, before any of its own settings can stop
+them; in a notebook they are the first thing that people see, in red. `install` drops the lines that are known to be notes and lets
+everything else through.
 """
 
 import contextlib
+import functools
 import importlib.abc
 import importlib.util
 import logging
@@ -20,25 +21,25 @@ _NOTE = re.compile(
     rb"|[IW]\d{4} \d\d:\d\d:\d+\.\d+ +\d+ (cudart_stub|port|cpu_feature_guard|cuda_executor|gpu_device|computation_placer)\.cc:"
     rb"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IW] .*(cudart_stub|port|cpu_feature_guard|cuda_executor|gpu_device)\.cc:"
     rb"|To enable the following instructions: .* rebuild TensorFlow"
-    # Written once, as an error, where the processor lacks AVX-512: another implementation takes over, and nothing is lost.
+    # Written once, as an error, on processors without AVX-512: another implementation takes over, and nothing is lost.
     rb"|E\d{4} \d\d:\d\d:\d+\.\d+ +\d+ util\.cc:\d+\] oneDNN supports DT_\w+ only on platforms with AVX-512"
 )
 
-# On a machine without an NVIDIA device it is no error that CUDA cannot start.
+# On a machine without an NVIDIA device, it is not an error that CUDA cannot start.
 _NO_GPU = re.compile(rb"E\d{4} \d\d:\d\d:\d+\.\d+ +\d+ \w+\.cc:\d+\] failed call to cuInit")
 
 
 def install():
-    """Filter what TensorFlow writes while it is imported, whenever that will be. Imports nothing itself."""
+    """Filter what TensorFlow writes while it is being imported, now or later. This function does not import it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if "tensorflow" not in sys.modules and not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
 
 
 def settle():
-    """Have TensorFlow say unheard what it otherwise says in the middle of the first training: which types the processor lacks.
+    """Drop TensorFlow's note on the types that the processor lacks, which it otherwise writes in the middle of the first training.
 
-    It says so at the first operation on such a type, once. This runs one, so that devices must be configured before.
+    TensorFlow writes it once, at the first operation on such a type. This function runs one, so devices must be configured before.
     """
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None and not _settled:
@@ -47,11 +48,11 @@ def settle():
             tensorflow.nn.softmax(tensorflow.zeros([1, 2], "float16"))
 
 
-_settled = []  # not empty when `settle` has run in this process
+_settled = []  # not empty once `settle` has run in this process
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Wraps the loader of TensorFlow, once."""
+    """Has TensorFlow's own loader run with a filter, once."""
 
     def find_spec(self, name, path=None, target=None):
         if name != "tensorflow":
@@ -59,32 +60,22 @@ class _Finder(importlib.abc.MetaPathFinder):
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         if spec is not None and hasattr(spec.loader, "exec_module"):
-            spec.loader = _Loader(spec.loader)
+            spec.loader.exec_module = functools.partial(_execute, spec.loader.exec_module)
         return spec
 
 
-class _Loader(importlib.abc.Loader):
-    def __init__(self, loader):
-        self._loader = loader
-
-    def __getattr__(self, name):  # resources, source: the original loader's
-        return getattr(self._loader, name)
-
-    def create_module(self, spec):
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module):
-        with filtered_stderr():
-            self._loader.exec_module(module)
-            module.config.list_physical_devices()  # looks for GPUs now, while the notes about them are filtered
-        logging.getLogger("tensorflow").addFilter(
-            lambda record: "triggered tf.function retracing" not in record.getMessage()
-        )
+def _execute(exec_module, module):
+    with filtered_stderr():
+        exec_module(module)
+        module.config.list_physical_devices()  # looks for GPUs now, while the notes about them are filtered
+    logging.getLogger("tensorflow").addFilter(
+        lambda record: "triggered tf.function retracing" not in record.getMessage()
+    )
 
 
 @contextlib.contextmanager
 def filtered_stderr():
-    """Drop known notes from what the block writes to file descriptor 2; every other line passes at once, unchanged."""
+    """Drop known notes from what the block writes to file descriptor 2; every other line passes immediately and unchanged."""
     try:
         kept = os.dup(2)
     except OSError:  # there is no standard error

@@ -189,19 +189,18 @@ def upsampled_convolution(x, kernel, factor):
 
     Args:
         x: (batch, height, width, channels), all but the batch known.
-        kernel: (rows, columns, channels, filters) in the same precision.
+        kernel: (rows, columns, channels, filters), float32: sums of weights that are rounded already would be rounded twice.
 
     Returns:
         (batch, factor · height, factor · width, filters).
     """
     size = [factor * extent for extent in x.shape[1:3]]
-    return transposed_convolution(x, _absorbing(kernel, factor), size, (factor, factor), "same")
+    return transposed_convolution(x, _absorbing(kernel, factor, x.dtype.name), size, (factor, factor), "same")
 
 
 @fused
-def _absorbing(kernel, factor):
+def _absorbing(kernel, factor, dtype):
     """The weights of that transposed convolution, (new rows, new columns, filters, channels)."""
-    dtype, kernel = kernel.dtype, ops.cast(kernel, "float32")
     for axis in (0, 1):
         taps = ops.unstack(kernel, axis=axis)
         # As many sums as make "same" padding that of the convolution: of an even number of taps, the last is 0.

@@ -7,6 +7,7 @@ finds the weights in a file by the names of classes.
 
 import keras
 from keras import ops
+from keras.src.backend.common.variables import AutocastScope
 
 from colorize_lib.acceleration import kernels
 
@@ -49,7 +50,9 @@ class Conv2D(keras.layers.Conv2D):
         faster = _has_kernels(self, inputs)
         if self.upsampling > 1 and self.kernel_size != (1, 1):
             if faster and kernels.one_pass():
-                return kernels.upsampled_convolution(inputs, ops.cast(self.kernel, inputs.dtype), self.upsampling)
+                with AutocastScope(None):  # the weights are summed before they are rounded
+                    kernel = ops.cast(self.kernel, "float32")
+                return kernels.upsampled_convolution(inputs, kernel, self.upsampling)
             inputs = _upsampled(inputs, self.upsampling)
         if faster:
             return kernels.convolution(inputs, ops.cast(self.kernel, inputs.dtype), self.strides, self.padding)

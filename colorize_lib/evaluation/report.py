@@ -6,6 +6,7 @@ import numpy as np
 
 from colorize_lib import color
 from colorize_lib.evaluation import claims, plots
+from colorize_lib.evaluation.photographs import without_colour
 from colorize_lib.evaluation.scores import best_row, histories, number, without_empty_columns
 
 VALIDATION = "val_"
@@ -116,7 +117,7 @@ def photographs(systems, photos, count=5):
         `plots.Pictures` with a column a system, and {name: mean colourfulness}.
     """
     chosen = photos.images[np.linspace(0, len(photos) - 1, min(count, len(photos))).astype(int)]
-    columns = {"input": [_gray(photo) for photo in chosen]}
+    columns = {"input": [without_colour(photo) for photo in chosen]}
     columns |= {name: [system.colorize(photo) for photo in chosen] for name, system in systems.items()}
     columns["original"] = list(chosen)
     colorfulness = {
@@ -134,13 +135,6 @@ def side_by_side(systems, split, rows):
         rows: of the split, in the order to show.
     """
     originals = split.images[np.asarray(rows)]
-    columns = {"input": [_gray(image) for image in originals]}
+    columns = {"input": [without_colour(image) for image in originals]}
     columns |= {name: np.asarray(system.predict_color(originals)[1]) for name, system in systems.items()}
     return plots.image_grid(columns | {"original": originals})
-
-
-def _gray(image):
-    """The image without its colour, as the networks see it: its L alone, as RGB."""
-    lab = np.array(color.rgb_to_lab(image[None]))
-    lab[..., 1:] = 0
-    return np.asarray(color.to_uint8(color.lab_to_rgb(lab)))[0]

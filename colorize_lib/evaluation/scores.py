@@ -10,7 +10,6 @@ the 10,000 test images of Tiny ImageNet score 99.7 dB each, which is enough to l
 network. The mean over all images, which the papers print, stands next to it.
 """
 
-import csv
 import gzip
 import re
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from colorize_lib import files
 from colorize_lib.errors import InputError, reason
 from colorize_lib.evaluation import evaluate
 from colorize_lib.evaluation.statistics import interval
+from colorize_lib.training.checkpoint import best_epoch
 from colorize_lib.training.colorizer import load_weights
 
 FILE = "scores.csv.gz"
@@ -99,8 +99,7 @@ def history(folder, system):
     path = Path(folder) / folder_name(system) / "history.csv"
     if not path.is_file():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    return [{name: float(value) for name, value in row.items()} for row in files.read_csv(path)]
 
 
 def histories(folder):
@@ -110,10 +109,7 @@ def histories(folder):
 
 def best_row(rows, column="val_loss"):
     """The row of a history with the lowest value of `column` (of a PSNR or an accuracy, the highest); without it, the last."""
-    if column not in rows[0]:
-        return rows[-1]
-    higher = "psnr" in column or "accuracy" in column
-    return max(rows, key=lambda row: row[column] if higher else -row[column])
+    return rows[best_epoch(rows, column) - 1]
 
 
 def score_run(systems, images, folder, keep="last", parts=None, **options):
@@ -342,10 +338,3 @@ def _summary(values):
 def without_empty_columns(table):
     """A table of text without the columns that hold nothing but "–"."""
     return table.loc[:, (table != "–").any()]
-
-
-def write_table(table, path):
-    """Write a table of text as CSV, atomically; headings of two lines become one."""
-    flat = table.set_axis([" ".join(column).strip() for column in table.columns], axis="columns")
-    with files.atomic(path) as temporary:
-        flat.to_csv(temporary, index_label="system")

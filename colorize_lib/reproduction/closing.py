@@ -1,24 +1,14 @@
-"""What a terminal shows when a run ends: its numbers next to the paper's in 100 columns, and what they are worth."""
-
-import csv
+"""What a terminal shows when a run ends: its numbers next to the paper's, and a sentence on what they are worth."""
 
 from colorize_lib import files
 
-WIDTH = 100
-PARTS = (
-    "paper",
-    "here",
-    "coloured",
-    "mean",
-    "median",
-    "all images",
-    "best epoch",
-    "last epoch",
-)  # of a metric's columns
+WIDTH = 100  # characters of a line, at most
+# The columns of a metric.
+PARTS = ("paper", "here", "coloured", "mean", "median", "all images", "best epoch", "last epoch")
 
 
 def is_constant(system):
-    """Whether a system of this name is a prediction that needs no network."""
+    """Whether `system` is the name of a prediction that needs no network."""
     return system.startswith(("gray", "mean ", "median "))
 
 
@@ -31,9 +21,8 @@ def aligned(rows):
 
 
 def table(path):
-    """`paper_vs_here.csv` as text: one narrow table for each metric, with the paper's number and ours next to each other."""
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    """`paper_vs_here.csv` as text: one narrow table a metric, with the paper's number next to ours."""
+    rows = files.read_csv(path)
     system, *names = rows[0]
     blocks = {}
     for name in names:
@@ -45,7 +34,7 @@ def table(path):
 
 
 def _blocks(first, columns):
-    """The tables of one metric, which has no row without a number: another one begins where it would be too wide."""
+    """The table of one metric, continued in another one where it would be too wide; rows without a number are left out."""
     chosen = [first]
     for column in columns:
         if len(chosen) > 1 and max(map(len, _lines([*chosen, column]))) > WIDTH:
@@ -61,7 +50,7 @@ def _lines(columns):
 
 
 def sentence(folder, profile):
-    """How the systems of a finished run compare with predictions that need no network, and what that means for a quick run."""
+    """How the systems of a finished run compare with predictions that need no network."""
     metrics = files.read_json(folder / "metrics.json", "metrics")
     found = {name: row["delta_e2000"] for name, row in metrics.get("systems", {}).items() if "delta_e2000" in row}
     constants = [value["mean"] for name, value in found.items() if is_constant(name)]

@@ -1,42 +1,42 @@
 """The training of the bundled colorizer, `models.natural`: `make reproduce-natural PROFILE=paper`.
 
-One network learns at growing sizes, from two kinds of photographs in equal parts: those of objects (Tiny ImageNet) and natural
-scenes. Each size is one system of the run, `size64`, `size96`, …, which starts with the weights of the size before; every image
-is a random part of a photograph, mirrored half of the time. The loss is the rebalanced cross entropy over the colour bins of
-Zhang, Isola and Efros 2016, section 2.2.
+One network learns at increasing sizes from two kinds of photographs in equal parts: objects (Tiny ImageNet) and natural scenes.
+Each size is one system of the run, `size64`, `size96`, …, which starts with the weights of the size before. Every image is a random
+part of a photograph, mirrored half of the time. The loss is the rebalanced cross entropy over colour bins of Zhang, Isola and Efros
+2016, section 2.2.
 
-The quick profile does the same with the bundled photographs, a fourth of the filters, and a few steps: it shows that the training
-works, and its network is of no use.
+The quick profile does the same with the bundled photographs, a fourth of the filters, and a few steps. It shows that the training
+works; its network is of no use.
 
-`train` takes opened datasets; the command line opens them. Its run folder holds, next to what every run has,
+`train` takes opened datasets; the command line opens them. In addition to the files of every run, the run folder holds
 
-    natural/             the trained network as a system of its own: network.json, and best.weights.h5 with kernels in float16,
-                         the file that is bundled
-    validation.csv       what each decoding makes of validation photographs: `chosen_range`
-    figures/photos.jpg   some bundled photographs in gray, careful, default, vivid, and as they are
-    figures/photographs.jpg   test photographs, where PHOTOS names a folder of them; their numbers are in metrics.json
+    natural/             the whole trained network: network.json, and best.weights.h5 with kernels in float16, which is bundled
+    validation.csv       the numbers that `chosen_range` chooses from
+    figures/photos.jpg   some bundled photographs: gray, careful, default, vivid, original
+    figures/photographs.jpg   test photographs, if PHOTOS names a folder of them; their numbers are in metrics.json
 """
 
 import functools
 import hashlib
 import itertools
 import re
+import tempfile
 from pathlib import Path
 
-import h5py
 import keras
 import numpy as np
 from keras import ops
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from colorize_lib import color, files, models
 from colorize_lib.color import bins, metrics
 from colorize_lib.dataset import Split, joined
 from colorize_lib.errors import InputError
 from colorize_lib.evaluation import photographs as measure
-from colorize_lib.images import decode, save_jpeg
+from colorize_lib.evaluation import plots
+from colorize_lib.images import decode
 from colorize_lib.models.natural import STEP, classifier
-from colorize_lib.reproduction import parameters
+from colorize_lib.reproduction import parameters, rescore
 from colorize_lib.training import distribution, machine, runs
 from colorize_lib.training.colorizer import describe
 from colorize_lib.training.data import Batches, RandomResizedCrop
@@ -71,26 +71,26 @@ PROFILES = {
 }
 PRIOR_IMAGES = 5000  # of each dataset: enough for the shares of 199 colours
 CROP_AREA = (0.4, 1.0)  # of a photograph
-# Each size starts at a lower rate than the one before, and ends at this share of its own by a cosine.
+# Each size starts at this share of the learning rate of the size before, and a cosine lowers the rate to a share of its start.
 RATE_DECAY, LAST_RATE = 0.5, 0.02
 
-# Share of the rebalancing that decoding takes back, and temperature.
+# Pairs of the share of the rebalancing that decoding takes back, and the temperature.
 GRID = tuple(itertools.product((0.0, 0.25, 0.5, 0.75, 1.0), (0.38, 0.6)))
 VALIDATION_PHOTOGRAPHS, VALIDATION_SIDE = 100, 200  # of each dataset, at its own size; side of the bundled photographs
 CAREFUL_CHROMA, VIVID_CHROMA, DEFAULT_DELTA_E = 0.3, 1.1, 1.0  # of `chosen_range`
 # The test photographs: how many, their longer side in pixels, and their least mean chroma.
 TEST_PHOTOGRAPHS, TEST_SIDE, TEST_CHROMA = 30, 400, 6.0
-# Of a contact sheet: photographs, pixels of their longer side, and about how many of the bundled photographs.
+# Of a picture of results: photographs, pixels of their longer side, and about how many of the bundled photographs.
 SHEET_ROWS, SHEET_SIDE, SHEET_BUNDLED = 20, 150, 6
 
 
 def resolve(assignments):
-    """["PROFILE=paper", …] → the run's `Parameters`. Raises InputError."""
+    """["PROFILE=paper", …] → the run's `Parameters`. Raises InputError for a wrong one."""
     return parameters.resolve(PROFILES, parameters.parse(assignments))
 
 
 def stages(text):
-    """ "64x6,96x1" → [(64, 6), (96, 1)]: sizes in pixels and their epochs. Raises InputError."""
+    """ "64x6,96x1" → [(64, 6), (96, 1)], sizes in pixels and their epochs. Raises InputError for another form."""
     found = [re.fullmatch(r"(\d+)x(\d+)", part.strip()) for part in text.split(",")]
     pairs = [(int(match[1]), int(match[2])) for match in found if match]
     if len(pairs) < len(found) or any(size < STEP or size % STEP or not epochs for size, epochs in pairs):
@@ -98,21 +98,19 @@ def stages(text):
             f"STAGES is {text!r}: it must be sizes and their epochs, such as 64x6,96x1, each size a multiple of {STEP}."
         )
     if len({size for size, _ in pairs}) < len(pairs):
-        raise InputError(f"STAGES is {text!r}: each size may stand there once.")
+        raise InputError(f"STAGES is {text!r}: each size may occur only once.")
     return pairs
 
 
 class Mixture(Batches):
-    """Batches of equal parts of several splits, whose images may be of different sizes; each image is cropped to one size.
-
-    An epoch has `images` images, drawn by (`seed`, epoch, batch) alone.
+    """Batches of equal parts of several splits, whose images may differ in size; `transform` crops them to one size.
 
     Args:
-        splits: of `colorize_lib.dataset`.
-        images: of an epoch, rounded down to whole batches.
+        splits: list of `Split`.
+        images: number of images in an epoch, rounded down to whole batches; (`seed`, epoch, batch) alone decides which.
         batch_size: images a batch.
         seed: of the draws and the crops.
-        transform: as in `Batches`; must give all images one size.
+        transform: as in `Batches`; must return images of one size.
     """
 
     def __init__(self, splits, images, batch_size, seed, transform):
@@ -138,7 +136,7 @@ class Mixture(Batches):
 
 
 class _Together:
-    """What a run records of several splits: how many images, and which."""
+    """What a run records of several splits: the number of images, and their fingerprint."""
 
     def __init__(self, splits):
         self._splits = splits
@@ -151,12 +149,12 @@ class _Together:
 
 
 def coloured(split):
-    """The split's rows that are not gray, as a view: `Split` whose `images` are an `_Rows`."""
+    """The rows of a split that are not gray, as a view: they are read when they are asked for."""
     return Split(_Rows(split.images, np.setdiff1d(np.arange(len(split)), split.gray)), split.labels)
 
 
 class _Rows:
-    """Some rows of an array of images, read when they are asked for."""
+    """Some rows of an array of images."""
 
     def __init__(self, images, rows):
         self._images, self._rows = images, rows
@@ -170,7 +168,7 @@ class _Rows:
 
 
 def prior(splits, centres, seed):
-    """Shares of the bins in a mixture of equal parts of the splits, (Q,)."""
+    """Shares of the bins in equal parts of the splits, (Q,)."""
     generator = np.random.default_rng(seed)
     shares = []
     for split in splits:
@@ -191,20 +189,20 @@ def at_size(split, size, count, seed):
 
 
 def train(settings, datasets, photographs, test=None, others=None):
-    """Train the network of the run that `settings` describe, or resume it.
+    """Train the network, or resume the training, with the parameters `settings`.
 
     Args:
-        settings: from `resolve`.
-        datasets: name → `Dataset` with "train" and "validation"; all take an equal part.
-        photographs: group → uint8 images (n, height, width, 3), not trained on, for `decodings`.
-        test: photographs to `score` the network on, name → uint8 image; None: none.
-        others: name → `Colorizer` to score next to it.
+        settings: as returned by `resolve`.
+        datasets: name → `Dataset` with "train" and "validation"; each makes up an equal part.
+        photographs: group → uint8 images (n, height, width, 3) for `decodings`, not among the training images.
+        test: name → uint8 image, photographs to `score` the network on; None: none.
+        others: name → `Colorizer`, scored on the same photographs.
 
     Returns:
-        The `runs.Run`, finished.
+        The finished `runs.Run`.
 
     Raises:
-        InputError: of `runs`.
+        InputError: as `runs.Run` and `runs.Run.fit`.
     """
     plan = stages(settings.stages)
     run = runs.Run("natural", settings, **datasets)
@@ -250,8 +248,11 @@ def train(settings, datasets, photographs, test=None, others=None):
 
 
 def _write_sheet(run, name, truths, results):
-    with files.atomic(run.folder / "figures" / f"{name}.jpg") as path:
-        save_jpeg(contact_sheet(truths, results), path, 88)
+    """Write a picture with one row a photograph: gray, every system's result, and the truth."""
+    columns = {"gray": [measure.without_colour(image) for image in truths], **results, "truth": truths}
+    run.figure(
+        plots.image_grid({title: images[:SHEET_ROWS] for title, images in columns.items()}, side=SHEET_SIDE), name
+    )
 
 
 def _model(settings, size, former, centres, weights, rate):
@@ -266,15 +267,15 @@ def _model(settings, size, former, centres, weights, rate):
 
 
 def save(trained, weights, width, folder):
-    """Write the whole network as a system of the run: `network.json`, and `best.weights.h5` with kernels in float16.
+    """Write the whole network: `network.json`, and `best.weights.h5` with kernels in float16.
 
-    It sees photographs at the builder's own size, whatever the sizes of the training: the weights are the same.
+    The network is built at the builder's default size; the weights do not depend on the sizes of the training.
 
     Args:
-        trained: what `classifier` gave, trained.
-        weights: (Q,) of the bins in the loss, which the layer "rebalancing" takes back.
+        trained: the trained `classifier`.
+        weights: (Q,), of the bins in the loss, which the layer "rebalancing" takes back.
         width: of the network.
-        folder: where.
+        folder: the folder to write to.
 
     Returns:
         The network, in float32.
@@ -284,35 +285,19 @@ def save(trained, weights, width, folder):
     network.get_layer("rebalancing").moving_mean.assign(np.log(weights))
     colorizer = distribution.VividColorizer(network)
     files.write_json(folder / "network.json", describe(colorizer))
-    with files.atomic(folder / "best.weights.h5") as path:
-        network.save_weights(path)
-        _halve(path)
+    with tempfile.TemporaryDirectory() as scratch:
+        whole = Path(scratch) / "whole.weights.h5"
+        network.save_weights(whole)
+        rescore.halve_weights(whole, folder / "best.weights.h5")
     return network
 
 
-def _halve(path):
-    """Rewrite a file of weights with its kernels, the arrays of four dimensions, in float16."""
-    halved = path.with_name(f"half-{path.name}")
-
-    def copy(name, item):
-        if isinstance(item, h5py.Group):
-            group = target.require_group(name)
-        else:
-            group = target.create_dataset(name, data=item[()].astype("float16") if item.ndim == 4 else item[()])
-        group.attrs.update(item.attrs)
-
-    with h5py.File(path) as source, h5py.File(halved, "w") as target:
-        target.attrs.update(source.attrs)
-        source.visititems(copy)
-    halved.replace(path)
-
-
 def validation(settings, datasets, bundled):
-    """Coloured photographs that were not trained on: group → uint8 images (n, height, width, 3), for `decodings`.
+    """Coloured photographs that are not among the training images: group → uint8 images (n, height, width, 3).
 
     Args:
-        settings, datasets: of `train`.
-        bundled: the bundled photographs, whole; where the training takes these, only their validation and test splits.
+        settings, datasets: as in `train`.
+        bundled: `Dataset` of the bundled photographs; if they are trained on, only their validation and test splits are used.
     """
     groups = {}
     for name, dataset in datasets.items():
@@ -325,11 +310,11 @@ def validation(settings, datasets, bundled):
 
 
 def decodings(network, photographs, grid=GRID):
-    """What each decoding makes of photographs, at half of the network's size: what its range from careful to vivid is chosen from.
+    """The numbers of each decoding on photographs, at half of the network's input size.
 
     Args:
-        network: as `save` returns it.
-        photographs: group → uint8 images (n, height, width, 3), such as those of each validation set.
+        network: as returned by `save`.
+        photographs: group → uint8 images (n, height, width, 3), such as `validation` returns.
         grid: pairs of the share of the rebalancing that is taken back, and the temperature.
 
     Returns:
@@ -348,26 +333,28 @@ def decodings(network, photographs, grid=GRID):
             decoding = distribution.Rebalanced(colorizer.decode.log_weights, taken_back, temperature)
             ab = decoding(logits, None, colorizer.centres)
             ab = ops.image.resize(ab, true_lab.shape[1:3], interpolation="bilinear")
-            rgb = color.lab_to_rgb(ops.concatenate([true_lab[..., :1], ab], axis=-1))  # what a screen can show
+            rgb = color.lab_to_rgb(
+                ops.concatenate([true_lab[..., :1], ab], axis=-1)
+            )  # only colours that a screen can show
             found = measure.summary(measure.table(true_lab, color.rgb_to_lab(rgb)))
             rows.append({"group": group, "taken_back": taken_back, "temperature": temperature, **found})
     return pd.DataFrame(rows)
 
 
 def chosen_range(network, photographs, grid=GRID):
-    """The range from careful to vivid, by a rule that was written down before a test photograph was looked at.
+    """The range from careful to vivid, by a rule that was written down before the test photographs were looked at.
 
-    All numbers are means over the groups of photographs, of which each counts the same.
+    All numbers are means over the groups of photographs, each of which counts the same.
 
-    - careful: of the decodings with at least `CAREFUL_CHROMA` of the truth's chroma, the one that is most often nearer to the
-      truth than gray;
-    - vivid: of those with at most `VIVID_CHROMA` of it, the one with the most;
-    - default: of the tenths between both, the one with the lowest distance among those whose ΔE2000 is at most that of gray and
-      `DEFAULT_DELTA_E`; careful if there is none.
+    - careful: the decoding that is most often nearer to the truth than gray, among those with at least `CAREFUL_CHROMA` of the
+      truth's chroma;
+    - vivid: the decoding with the most chroma, among those with at most `VIVID_CHROMA` of the truth's;
+    - default: of the tenths between both, the one with the lowest `hue_distance` among those whose ΔE2000 exceeds gray's by at
+      most `DEFAULT_DELTA_E`; careful if there is none.
 
     Returns:
-        The tables of `decodings` for the grid and for the tenths, joined, and the dictionary of "careful" and "vivid", both
-        (taken back, temperature), and "default", from 0 to 1.
+        The tables of `decodings` for the grid and for the tenths, joined, and a dictionary of "careful" and "vivid", pairs as in
+        `grid`, and "default", from 0 to 1.
     """
     import pandas as pd
 
@@ -388,15 +375,15 @@ def chosen_range(network, photographs, grid=GRID):
 
 
 def unseen(folder, classes, count=TEST_PHOTOGRAPHS, seed=0):
-    """Coloured photographs of classes that training never saw, drawn with `seed`: name → uint8 image.
+    """Coloured photographs of classes that are not in the training data, drawn with `seed`: name → uint8 image.
 
     Args:
-        folder: of photographs whose names begin with their class and "_", as ImageNet's do.
-        classes: those of the training data, whose photographs may be among the training images.
-        count: how many; those of a mean chroma below `TEST_CHROMA` are passed over.
+        folder: folder of photographs whose names begin with their class and "_", as ImageNet's do.
+        classes: classes of the training data, whose photographs may be among the training images.
+        count: number of photographs; those with a mean chroma below `TEST_CHROMA` are left out.
 
     Raises:
-        InputError: there are fewer.
+        InputError: the folder has fewer.
     """
     paths = sorted(path for path in Path(folder).glob("*_*") if path.name.partition("_")[0] not in classes)
     found = {}
@@ -415,7 +402,7 @@ def unseen(folder, classes, count=TEST_PHOTOGRAPHS, seed=0):
 
 
 def score(truths, results):
-    """The numbers of `photographs.summary` for gray, and for each system's `results`, name → images; truths: images."""
+    """The numbers of `photographs.summary` for gray and for `results`, name → images, next to the images `truths`."""
     gray = [measure.without_colour(image) for image in truths]
     return {
         name: measure.summary(measure.compare(truths, images)) for name, images in ({"gray": gray} | results).items()
@@ -423,7 +410,7 @@ def score(truths, results):
 
 
 def edges(colorizer, truths):
-    """Mean ΔE2000 near strong edges, and of all pixels, with colour enlarged along the edges of lightness and without."""
+    """Mean ΔE2000 near strong edges and of all pixels, with the guided enlargement of colour and without it."""
     found = {}
     for name, guided in (("guided", True), ("plain", False)):
         colorizer.guided = guided
@@ -433,23 +420,3 @@ def edges(colorizer, truths):
         found[name] = {"near_edges": float(np.mean(near)), "everywhere": float(everywhere.mean())}
     colorizer.guided = type(colorizer).guided
     return found
-
-
-def contact_sheet(truths, results):
-    """The first `SHEET_ROWS` photographs as one `PIL.Image.Image`: a row each of gray, every system's result, and the truth."""
-    columns = {"gray": [measure.without_colour(image) for image in truths], **results, "truth": truths}
-    side, gap, head = SHEET_SIDE, 4, 16
-    small = {}
-    for name, images in columns.items():
-        small[name] = [Image.fromarray(image) for image in images[:SHEET_ROWS]]
-        for image in small[name]:
-            image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    heights = [image.height + gap for image in small["truth"]]
-    sheet = Image.new("RGB", (len(columns) * (side + gap) + gap, head + sum(heights) + gap), "white")
-    for number, (name, images) in enumerate(small.items()):
-        left, top = gap + number * (side + gap), head + gap
-        ImageDraw.Draw(sheet).text((left, 2), name, fill="black")
-        for image, height in zip(images, heights, strict=True):
-            sheet.paste(image, (left, top))
-            top += height
-    return sheet

@@ -19,6 +19,7 @@ import linecache
 import math
 import shlex
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,91 +43,12 @@ class Known:
     path: bool = False
 
 
-# Every parameter of every notebook; written in capitals in a parameters cell and on the command line.
+def _known(type, choices=(), **more):
+    return Known({"str": str, "int": int, "float": float, "bool": bool}[type], choices=tuple(choices), **more)
+
+
 KNOWN = {
-    "profile": Known(str, "quick: bundled photos, minutes on a laptop; paper: the paper's data, sizes and epochs"),
-    "systems": Known(str, "which networks: names with commas between them, or all"),
-    "run": Known(str, "name of the run folder, instead of one made from the parameters"),
-    "seed": Known(int, "random seed of initial weights, dropout, order of images, and drawn subsets", 0, 2**31 - 1),
-    "dataset": Known(str, "name of a dataset of data_prep, or path of a folder of photographs"),
-    "size": Known(int, "side of the network's input in pixels", 8, 4096),
-    "epochs": Known(int, "epochs of every system, instead of each system's own", 1, 100_000),
-    "batch_size": Known(int, "images per training step", 1, 65_536),
-    "learning_rate": Known(float, "of the optimizer", 1e-9, 10.0),
-    "moderate_learning_rate": Known(
-        float, "of networks that were not released, and of slow versions of the others", 1e-9, 10.0
-    ),
-    "judge_learning_rate": Known(float, "of the networks that judge colorized images", 1e-9, 10.0),
-    "train_limit": Known(int, "use only so many training images", 1),
-    "test_limit": Known(int, "use only so many test images", 1),
-    "width": Known(float, "factor on the number of filters of every network", 0.01, 16.0),
-    "dtype": Known(str, "precision of training", choices=("auto", "float32", "mixed_bfloat16")),
-    "domain": Known(str, "a: summer photographs of Yosemite; b: winter", choices=("a", "b")),
-    "decoder": Known(str, "how the decoder doubles the resolution", choices=("upsample", "transpose")),
-    "splits": Known(int, "per cent of the photographs to train on, the others validate", 1, 99, many=True),
-    "learning_rates": Known(float, "of the optimizer", 1e-9, 10.0, many=True),
-    "batch_sizes": Known(int, "images per training step", 1, 65_536, many=True),
-    "widths": Known(float, "factors on the number of filters to compare", 0.01, 16.0, many=True),
-    "seeds": Known(int, "how many random seeds, counted from SEED", 1, 1000),
-    "gan_epochs": Known(int, "epochs of the networks with a discriminator, where they differ from EPOCHS", 1, 100_000),
-    "gan_learning_rate": Known(float, "of the generator; discriminator and classifier have a tenth", 1e-9, 10.0),
-    "split": Known(
-        str, "naive: a random tenth validates; hue: every tenth in order of mean hue", choices=("naive", "hue")
-    ),
-    "drop_gray": Known(
-        str,
-        "training images to leave out; gray: the 562 without colour; code: 20 with hardly any, or red, as well",
-        choices=("none", "gray", "code"),
-    ),
-    "batch_norm": Known(
-        str, "frozen: never batch statistics, as the code; train: as the report", choices=("frozen", "train")
-    ),
-    "discriminator": Known(
-        str,
-        "code: two strides of 1, logits; report: strides of 2, batch normalization, a sigmoid",
-        choices=("code", "report"),
-    ),
-    "generator_dropout": Known(float, "rate of the generator's dropout, its only noise", 0.0, 0.99),
-    "generator_updates": Known(int, "how often the generator is trained on each batch", 1, 100),
-    "shared_masks": Known(
-        bool, "whether classifier, discriminator and the generator's first update share dropout masks; the code: False"
-    ),
-    "initializer": Known(str, "of the kernels", choices=("glorot_uniform", "glorot_normal")),
-    "distance": Known(str, "of generated to true colours: L1 or L2", choices=("l1", "l2")),
-    "distance_weight": Known(float, "of the distance to the true colours in the generator's loss", 0.0, 1e6),
-    "classifier_weight": Known(float, "of the classifier's loss in the generator's", 0.0, 1e6),
-    "label_smoothing": Known(float, "true images have the label 1 less this in the discriminator's loss", 0.0, 0.5),
-    "keep": Known(
-        str, "which epoch's weights are scored: the best by validation, or the last", choices=("best", "last")
-    ),
-    "miscoloured": Known(float, "mean ΔE2000 from which on an image counts as mis-coloured", 1.0, 100.0),
-    "samples": Known(int, "images of each split that the table's errors are computed on", 1),
-    "judge_epochs": Known(int, "epochs of the networks that judge colorized images", 1, 10_000),
-    "judge_width": Known(float, "factor on the filters of the networks that judge", 0.01, 16.0),
-    "labels": Known(str, "dataset whose class labels the classifier of gray images learns"),
-    "label_limit": Known(int, "use only so many labelled images", 1),
-    "strength": Known(float, "of the random field: what neighbours pay for different colours, in nats", 0.0, 1e4),
-    "devices": Known(int, "how many devices share each batch", 1, 1024),
-    "photos": Known(str, "folder of your own photographs to colorize", path=True),
-    "epoch_share": Known(float, "share of each system's own epochs, at least 2 of them", 1e-4, 10.0),
-    "autoencoder_images": Known(int, "training images of the plain autoencoder", 1),
-    "coco_part": Known(str, "which photographs of COCO", choices=("val2017", "train2017", "both")),
-    "input_scale": Known(int, "what L in [0, 1] is multiplied by for ResNet50 and VGG16", choices=(1, 255)),
-    "resnet50_images": Known(int, "training images of the networks with ResNet50", 1),
-    "scenes": Known(str, "name or path of a folder of natural scenes, to be mixed with the dataset in equal parts"),
-    "stages": Known(str, "sizes in pixels and the epochs at each, such as 64x6,96x1"),
-    "epoch_images": Known(int, "training images of an epoch", 1),
-    "validation_images": Known(int, "images of each dataset that choose the epoch", 1),
-    "lam": Known(
-        float, "share of the uniform distribution in the weights of the colours; 1: all weigh the same", 1e-6, 1.0
-    ),
-    "dropout": Known(float, "rate of the second autoencoder's dropout layer", 0.01, 0.99),
-    "backbone_weights": Known(
-        str,
-        "of ResNet50 and VGG16: imagenet, random, or a folder with Keras' files of them",
-        choices=("imagenet", "random"),
-        path=True,
-    ),
+    name: _known(**row) for name, row in tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8")).items()
 }
 
 # These choose what is shown or scored, or where, not how a network is trained: changing them keeps the run folder's key.

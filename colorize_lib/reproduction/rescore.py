@@ -8,11 +8,13 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+import h5py
+
 from colorize_lib import files
 from colorize_lib.errors import InputError
 from colorize_lib.evaluation import evaluate, plots, report
 from colorize_lib.evaluation.claims import judge_all, table
-from colorize_lib.evaluation.scores import FILE, Scores, histories, score_run, write_table
+from colorize_lib.evaluation.scores import FILE, Scores, histories, score_run
 from colorize_lib.papers import published
 from colorize_lib.training import machine, runs
 from colorize_lib.training.colorizer import Colorizer, ensemble
@@ -121,7 +123,7 @@ def _write(folder, paper, manifest, scores, training_images):
     )
     rows = published(paper, _PUBLISHED[paper]) if paper in _PUBLISHED else {}
     compared = scores.paper_vs_here({**rows, **{name: {} for name in scores.tables if name not in rows}}, _COLUMNS)
-    write_table(compared, folder / "paper_vs_here.csv")
+    files.write_table(folder / "paper_vs_here.csv", compared)
     files.write_json(folder / "metrics.json", {"format": runs.FORMAT, **found})
     now = datetime.now(UTC).isoformat(timespec="seconds")
     epochs = {name: epoch for name, epoch in scores.epochs.items() if name in found["epochs"]}
@@ -136,21 +138,16 @@ def _write(folder, paper, manifest, scores, training_images):
 
 
 def halve_weights(source, target):
-    """Write a `.weights.h5` with float16 in place of float32, half the size, as `results/` bundles small networks.
+    """Write a `.weights.h5` with kernels in float16, about half the size. Keras reads it like any other."""
 
-    Keras reads it like any other: the variables are float32 again, with 11 bits that mean something.
-    """
-    import h5py
+    def copy(name, item):
+        if isinstance(item, h5py.Group):
+            place = new.require_group(name)
+        else:
+            place = new.create_dataset(name, data=item[()].astype("float16") if item.ndim > 1 else item[()])
+        place.attrs.update(item.attrs)
 
     with files.atomic(target) as path, h5py.File(source, "r") as old, h5py.File(path, "w") as new:
-
-        def copy(name, item):
-            place = new.require_group(name) if isinstance(item, h5py.Group) else None
-            if place is None:
-                values = item[()]
-                place = new.create_dataset(name, data=values.astype("float16") if item.dtype == "float32" else values)
-            place.attrs.update(item.attrs)
-
         new.attrs.update(old.attrs)
         old.visititems(copy)
 

@@ -1,14 +1,13 @@
-"""Several runs one after another: all papers, and one paper with several seeds.
+"""Several runs one after another: of all papers, or of one paper with several seeds.
 
-A run that is finished is not repeated, so that the same command resumes a stopped series; to repeat a run, delete its folder.
+Finished runs are not repeated, so the same command resumes a series that was stopped; to repeat a run, delete its folder.
 """
 
-import csv
-import math
 import re
 import shutil
 import time
 from pathlib import Path
+from statistics import fmean, stdev
 
 from colorize_lib import files, papers
 from colorize_lib.errors import InputError
@@ -17,13 +16,16 @@ from colorize_lib.reproduction import parameters as parameters_module
 
 
 def run(name, assignments=()):
-    """Reproduce a paper, with `SEEDS=` several times, or, by the name "all", every paper; the arguments of `notebook.reproduce`.
+    """Reproduce a paper, several times with `SEEDS=`, or every paper with the name "all".
+
+    Args:
+        name, assignments: as in `notebook.reproduce`.
 
     Returns:
         The exit status: 0, or 1 if one of all papers failed.
 
     Raises:
-        InputError: a wrong parameter, before any work starts; of a single paper, what stopped it.
+        InputError: a wrong parameter, before any work starts; or what stopped a single paper.
     """
     if name != "all":
         _paper(name, assignments, repeat=True)
@@ -45,7 +47,7 @@ def run(name, assignments=()):
 
 
 def summary(lines, folders):
-    """The closing table: (paper, time, outcome) a line, the failures' reasons below, and where the results are."""
+    """The closing table: (paper, time, outcome) a line, with the folders of the results; the reasons of failures are below it."""
     rows = [("paper", "time", "outcome", "results")]
     for paper, seconds, outcome in lines:
         state = outcome.partition(":")[0]
@@ -60,7 +62,7 @@ def _clock(seconds):
 
 
 def _place(name, assignments):
-    """The folder in which the results of a paper will lie. Raises InputError for a wrong parameter."""
+    """The folder of a paper's results. Raises InputError for a wrong parameter."""
     seeds = _seeds(name, assignments)
     if not seeds:
         return notebook.plan(name, assignments)[1]
@@ -70,7 +72,7 @@ def _place(name, assignments):
 
 
 def _finished(folder):
-    """The manifest of a finished run in `folder`, else None."""
+    """The manifest of the run in `folder` if the run is finished, else None."""
     path = folder / "manifest.json"
     if not path.exists() or not (folder / "metrics.json").exists():
         return None
@@ -79,7 +81,7 @@ def _finished(folder):
 
 
 def _paper(name, assignments, repeat):
-    """Run one paper, or each of its seeds; returns "done" or "finished before". `repeat`: finished single runs are scored again."""
+    """Run one paper, or each of its seeds, and return "done" or "finished before". `repeat`: score a finished single run again."""
     seeds, folder = _seeds(name, assignments), _place(name, assignments)
     before = _finished(folder)
     if before and not (repeat and not seeds):
@@ -103,8 +105,7 @@ def _paper(name, assignments, repeat):
 
 
 def _seeds(name, assignments):
-    """[(seed, assignments of its run)] where SEEDS= asks for several runs of the notebook; [] where it does not, or where the
-    notebook has a parameter SEEDS of its own."""
+    """[(seed, assignments of its run)] for SEEDS=; [] without it, or where the notebook has its own parameter SEEDS."""
     given = parameters_module.parse(assignments)
     declared = notebook.declared(notebook.notebook_path(name))
     if "SEEDS" not in given or "SEEDS" in declared:
@@ -124,11 +125,11 @@ def _seeds(name, assignments):
 
 
 def aggregate(places, folder, seeds):
-    """Write to `folder` what the finished runs in `places`, one a seed, come to together.
+    """Write the results of the finished runs in `places`, one a seed, as one run to `folder`.
 
-    `metrics.json` has, for every number that differs between the runs, its `mean`, its standard deviation `spread`, the ends `low`
-    and `high` of Student's 95 % interval, and the numbers `per_seed`; the histories are means over seeds; `paper_vs_here.csv` has
-    mean ± standard deviation. Pictures are the first seed's.
+    For every number that differs between the runs, `metrics.json` has its `mean`, its standard deviation `spread`, the ends `low`
+    and `high` of Student's 95 % interval, and the numbers `per_seed`. Histories are means over seeds, `paper_vs_here.csv` has
+    mean ± standard deviation, and pictures are the first seed's.
     """
     manifests = [files.read_json(place / "manifest.json", "manifest") for place in places]
     metrics = [files.read_json(place / "metrics.json", "metrics") for place in places]
@@ -158,7 +159,7 @@ def aggregate(places, folder, seeds):
 
 
 def merged(values):
-    """The same JSON value of several seeds as one: equal ones stay, numbers become mean and spread, dictionaries go key by key."""
+    """Merge the same JSON value of several seeds, dictionaries key by key: numbers that differ become mean and spread."""
     if all(value == values[0] for value in values):
         return values[0]
     if all(isinstance(value, dict) for value in values):
@@ -175,30 +176,17 @@ def _statistics(numbers):
     from colorize_lib.evaluation import statistics
 
     mean, low, high = statistics.seed_interval(numbers)
-    spread = math.sqrt(sum((number - mean) ** 2 for number in numbers) / (len(numbers) - 1))
-    return {"mean": mean, "low": low, "high": high, "spread": spread, "per_seed": list(numbers)}
-
-
-def _rows(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _write_rows(path, rows):
-    with files.atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
+    return {"mean": mean, "low": low, "high": high, "spread": stdev(numbers), "per_seed": list(numbers)}
 
 
 def _aggregate_table(paths, target):
     """Cells that begin with a number and differ become mean ± standard deviation; rows are found by their first column."""
-    tables = [{next(iter(row.values())): row for row in _rows(path)} for path in paths]
+    tables = [{next(iter(row.values())): row for row in files.read_csv(path)} for path in paths]
     rows = []
     for name, row in tables[0].items():
         if all(name in other for other in tables):
             rows.append({column: _cell([other[name].get(column, "") for other in tables]) for column in row})
-    _write_rows(target, rows)
+    files.write_csv(target, rows)
 
 
 def _cell(texts):
@@ -212,13 +200,13 @@ def _cell(texts):
 
 
 def _mean_history(paths, target):
-    """Means over seeds, epoch by epoch, as far as all of them have it."""
+    """Means over the seeds of each epoch that all of them have."""
     rows = []
-    for epoch in zip(*map(_rows, paths), strict=False):
-        means = {name: sum(float(row[name]) for row in epoch) / len(epoch) for name in epoch[0]}
+    for epoch in zip(*map(files.read_csv, paths), strict=False):
+        means = {name: fmean(float(row[name]) for row in epoch) for name in epoch[0]}
         rows.append(means | {"epoch": int(means["epoch"])})
     if rows:
-        _write_rows(target, rows)
+        files.write_csv(target, rows)
 
 
 def _show(folder):

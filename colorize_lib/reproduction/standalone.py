@@ -7,46 +7,11 @@ import base64
 import io
 import re
 from html import escape
+from pathlib import Path
 
 from colorize_lib import files
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1c1c1c; --paper: #fdfdfb; --soft: #6a6a6a; --line: #d5d5cf; --link: #1c6fa8;
-  --shade: rgb(0 0 0 / 0.22); }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e6e2; --paper: #16181a; --soft: #a0a09a; --line: #3a3d40; --link: #6fb7ea; --shade: rgb(255 255 255 / 0.25); }
-}
-body { margin: 0 auto; max-width: 72rem; padding: 1.5rem; background: var(--paper); color: var(--ink);
-  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
-h1 { font-size: 1.6rem; line-height: 1.25; }
-h2 { font-size: 1.3rem; line-height: 1.3; margin: 3rem 0 0.5rem; border-top: 1px solid var(--line); padding-top: 1.5rem; }
-h3 { font-size: 1.05rem; margin: 1.5rem 0 0.25rem; }
-a { color: var(--link); }
-/* A wide table scrolls: a shadow at its edge says that there is more. */
-.wide { overflow-x: auto; background:
-    linear-gradient(to right, var(--paper) 30%, transparent) left / 2.5rem 100% no-repeat local,
-    linear-gradient(to left, var(--paper) 30%, transparent) right / 2.5rem 100% no-repeat local,
-    linear-gradient(to right, var(--shade), transparent) left / 0.9rem 100% no-repeat scroll,
-    linear-gradient(to left, var(--shade), transparent) right / 0.9rem 100% no-repeat scroll, var(--paper); }
-table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; margin: 0.5rem 0; }
-th, td { border-bottom: 1px solid var(--line); padding: 0.3rem 0.7rem; vertical-align: top; min-width: 3.5rem; }
-th { vertical-align: bottom; text-align: left; }
-td:not(.words td) { white-space: nowrap; }
-img { max-width: 100%; height: auto; }
-td img { max-width: none; }
-@media (max-width: 44rem) {
-  .words thead { display: none; }
-  .words :is(table, tbody, tr) { display: block; }
-  .words tr { border-bottom: 1px solid var(--line); padding: 0.5rem 0; }
-  .words td { display: block; border: 0; padding: 0.1rem 0; }
-  .papers td:nth-child(3)::before { content: "paper: "; }
-  .papers td:nth-child(4)::before { content: "here: "; }
-}
-.output_subarea { overflow-x: auto; }
-.anchor-link { display: none; }
-code, pre { font-size: 0.9em; }
-pre { overflow-x: auto; }
-"""
+STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
 
 def from_markdown(text, title):
@@ -75,7 +40,7 @@ def _page(body, title, style=STYLE):
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title><style>{style}</style></head><body>\n{body}\n</body></html>\n"
+        f"<title>{escape(title)}</title><style>\n{style}</style></head><body>\n{body}\n</body></html>\n"
     )
 
 

@@ -1,6 +1,5 @@
 """What a training leaves on disk after its epochs, and how it is read again: history, weights, and the state to resume from."""
 
-import csv
 import json
 import math
 import time
@@ -159,7 +158,7 @@ class Checkpoint(keras.callbacks.Callback):
             self.model.network.save_weights(path)
 
     def _write_history(self):
-        _write_csv(self.folder / "history.csv", self.history)
+        files.write_csv(self.folder / "history.csv", self.history)
 
 
 class StepHistory(keras.callbacks.Callback):
@@ -176,8 +175,7 @@ class StepHistory(keras.callbacks.Callback):
         self.path, self.points, self.rows = Path(path), points, []
         if self.path.exists():
             try:
-                with open(self.path, newline="", encoding="utf-8") as file:
-                    self.rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+                self.rows = [{name: float(value) for name, value in row.items()} for row in files.read_csv(self.path)]
                 self.rows = [row for row in self.rows if row["step"] and row["epoch"]]
             except Exception as error:  # bytes of another file can fail anywhere
                 raise InputError(
@@ -205,11 +203,4 @@ class StepHistory(keras.callbacks.Callback):
             self._before, self._sums = done, sums
 
     def on_epoch_end(self, epoch, logs=None):
-        _write_csv(self.path, self.rows)
-
-
-def _write_csv(path, rows):
-    with files.atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
+        files.write_csv(self.path, self.rows)

@@ -1,7 +1,7 @@
 """A `keras.Model` around a network and a Lab convention: uint8 RGB in, trained with plain `fit`.
 
-The conversion from RGB to the network's input and target runs on the device, in the compiled step, so that datasets stay
-uint8 RGB and training, scoring and display share one colour path.
+RGB is converted to the network's input and target on the device, in the compiled step, so that datasets stay uint8 RGB, and
+training, scoring and display share one colour path.
 """
 
 import contextlib
@@ -10,8 +10,6 @@ import io
 import json
 import math
 import re
-import shutil
-import tempfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -29,30 +27,32 @@ from colorize_lib.errors import InputError, near_match, reason
 from colorize_lib.images import decode, to_eight_bits, upright
 from colorize_lib.training import resident
 
-# Pixels of a photo that are turned into RGB at once: bounds the memory for photos of any size.
-STRIP_PIXELS = 1 << 18
-FREE_SIZE = 256
+STRIP_PIXELS = 1 << 18  # pixels of a photo that are converted to RGB at once, which limits the memory for large photos
+FREE_SIZE = 256  # input size of a network that takes any size
 
-# The guided enlargement of colour: longer side of the photo on which it is fitted, radius of its windows there, in pixels, and
-# epsilon, in units of L². Chosen on the bundled photographs.
+# The guided enlargement of colour: longer side of the photo on which it is fitted, radius of its windows in pixels, and epsilon
+# in units of L². Chosen on the bundled photographs.
 GUIDE_SIDE, GUIDE_RADIUS, GUIDE_EPSILON = 256, 4, 25.0
 
 
 class Colorizer(resident.ResidentModel):
     """Trains and applies a network that predicts colour from gray.
 
-    `fit`, `evaluate` and `predict` take batches of RGB (batch, size, size, 3), uint8; losses and metrics given to `compile` see
-    (target, prediction) in the convention's scaling. Calling the model returns the dictionary of both.
+    `fit`, `evaluate` and `predict` take batches of RGB, (batch, size, size, 3), uint8. Losses and metrics given to `compile` see
+    (target, prediction) as scaled by the convention. Calling the model returns a dictionary of both.
 
     Args:
         network: functional model from `colorize_lib.models.build`, or your own. Save, load and print it as the attribute `network`.
         convention: key of `color.CONVENTIONS`, or a convention.
-        channels: which channels of the target the network predicts; None: all of them.
-        accelerate: train and apply the network by `colorize_lib.acceleration.accelerate`, and Adam likewise, with the same results;
-            False: by Keras' own layers and optimizers.
+        channels: channels of the target that the network predicts; None: all of them.
+        accelerate: train and apply the network by `colorize_lib.acceleration`, with the same results; False uses Keras' own layers
+            and optimizers.
+
+    Raises:
+        InputError: unknown convention.
     """
 
-    # Whether enlarged colour follows the edges of the photo's lightness. It does not pay: results/natural has the numbers.
+    # Whether enlarged colour follows the edges of the photo's lightness. It does not improve results: see results/natural.
     guided = False
 
     def __init__(self, network, convention, channels=None, accelerate=True):
@@ -73,7 +73,7 @@ class Colorizer(resident.ResidentModel):
 
     @classmethod
     def from_name(cls, name, *, convention=None, channels=None, **options):
-        """The registered network `name`, built with `options`, under its own convention unless another one is given."""
+        """The registered network `name`, built with `options`, with its own convention unless another one is given."""
         return cls(models.build(name, **options), convention or models.entry(name).convention, channels)
 
     def settings(self):
@@ -81,16 +81,16 @@ class Colorizer(resident.ResidentModel):
 
     @property
     def input_size(self):
-        """(height, width) of the photos that the network sees; a network of free size sees `FREE_SIZE` pixels each way."""
+        """(height, width) at which the network sees photos; `FREE_SIZE` for a network that takes any size."""
         return tuple(side or FREE_SIZE for side in self.network.input_shape[1:3])
 
     def _faster(self, network):
-        """`network` as a function of inputs and `training`; as a model, Keras would count and save its variables twice."""
+        """`network` as a function of inputs and `training`: Keras would count and save the variables of a second model again."""
         faster = accelerate(network) if self.accelerated else network
         return lambda inputs, training=False: faster(inputs, training=training)
 
     def compile(self, optimizer="rmsprop", *arguments, **named):
-        """As `keras.Model.compile`; a plain `keras.optimizers.Adam` is accelerated as the network is."""
+        """Like `keras.Model.compile`; a plain `keras.optimizers.Adam` is accelerated."""
         super().compile(self._faster_optimizer(optimizer), *arguments, **named)
 
     def _faster_optimizer(self, optimizer):
@@ -104,17 +104,17 @@ class Colorizer(resident.ResidentModel):
         )
 
     def fit(self, x=None, *arguments, validation_data=None, **named):
-        """As Keras' `fit`; arrays of RGB as `color.sure_rgb` takes them."""
+        """Like Keras' `fit`; arrays of RGB must be as `color.sure_rgb` accepts them."""
         if isinstance(validation_data, tuple):
             validation_data = (_sure(validation_data[0]), *validation_data[1:])
         return super().fit(_sure(x), *arguments, validation_data=_sure(validation_data), **named)
 
     def evaluate(self, x=None, *arguments, **named):
-        """As Keras' `evaluate`; arrays of RGB as `color.sure_rgb` takes them."""
+        """Like Keras' `evaluate`; arrays of RGB must be as `color.sure_rgb` accepts them."""
         return super().evaluate(_sure(x), *arguments, **named)
 
     def predict(self, x, *arguments, **named):
-        """As Keras' `predict`; arrays of RGB as `color.sure_rgb` takes them."""
+        """Like Keras' `predict`; arrays of RGB must be as `color.sure_rgb` accepts them."""
         return super().predict(_sure(x), *arguments, **named)
 
     def call(self, rgb, training=False):
@@ -130,7 +130,7 @@ class Colorizer(resident.ResidentModel):
         return super().compute_metrics(x, y_pred["target"], y_pred["prediction"], sample_weight)
 
     def predict_color(self, rgb):
-        """Colour of a batch, from its lightness or gray alone.
+        """Predict the colour of a batch from its lightness or gray alone.
 
         Args:
             rgb: (batch, size, size, 3), uint8 or float in [0, 1].
@@ -144,28 +144,28 @@ class Colorizer(resident.ResidentModel):
         return self.convention.ab(prediction), self.convention.decode(lightness, prediction)
 
     def predict_ab(self, photo):
-        """The colour of a photo as the network sees it, resized to its input size: (size, size, 2) float32 in Lab units."""
+        """The predicted colour of a photo at the network's input size: (size, size, 2) float32 in Lab units."""
         return ops.convert_to_numpy(self.predict_color(self.resized(photo))[0])[0]
 
     def resized(self, photo):
-        """A photo as a batch of one in the network's input size: (1, size, size, 3) uint8."""
+        """A photo as a batch of one image of the network's input size: (1, size, size, 3) uint8."""
         image = Image.fromarray(to_eight_bits(_pixels(photo))).convert("RGB")
         height, width = self.input_size
-        # Of very long photos a filter would need more memory than the photo.
+        # For very large photos the filter would need more memory than the photo itself.
         gap = 3.0 if max(image.width / width, image.height / height) > 256 else None
         return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=gap))[None]
 
     def colorize(self, photo, saturation=1.0, ab=None):
         """Colorize a photo at its own resolution.
 
-        The network sees the photo resized to its input size; the predicted ab is enlarged, along the edges of the photo's
-        lightness where the attribute `guided` is true (`color.guided_filter`), and joined with the photo's own L.
+        The network sees the photo resized to its input size. The predicted ab is enlarged, along the edges of the photo's
+        lightness if the attribute `guided` is true (`color.guided_filter`), and joined with the photo's own L.
 
         Args:
             photo: path of an image file, `PIL.Image.Image` of any mode, or array (height, width[, 1 or 3]): uint8, uint16, other
                 integers of 0 to 255, or float of 0 to 1.
             saturation: factor on the predicted ab.
-            ab: float32 (h, w, 2), an earlier `predict_ab` of the photo at any resolution; None: predict it.
+            ab: float32 (h, w, 2), the photo's colour from `predict_ab`; None: predict it.
 
         Returns:
             RGB array (height, width, 3), upright: uint16 for a uint16 array, else uint8.
@@ -195,7 +195,7 @@ class Colorizer(resident.ResidentModel):
 
 
 def _guided(pixels, ab):
-    """`guided_filter.coefficients` of a photo's `_pixels` and ab (h, w, 2), at the size at which they are found."""
+    """`guided_filter.coefficients` of a photo's `_pixels` and ab (h, w, 2), at the size at which they are fitted."""
     image = Image.fromarray(to_eight_bits(pixels)).convert("L")
     factor = min(1, GUIDE_SIDE / max(image.size))
     size = tuple(max(1, round(side * factor)) for side in image.size)
@@ -206,7 +206,7 @@ def _guided(pixels, ab):
 
 
 def _with_colour(pixels, maps):
-    """Pixels, uint8 or uint16 (h, w[, 3]), in the colour of maps, ab (h, w, 2) or those of `_guided` (h, w, 4); in their dtype."""
+    """Colour pixels, uint8 or uint16 (h, w[, 3]), by ab (h, w, 2) or maps of `_guided` (h, w, 4); the result has their dtype."""
     deep = pixels.dtype == np.uint16
     if pixels.ndim == 2 and not deep:
         lightness = _lightness_of_grays()[pixels]
@@ -227,7 +227,7 @@ def _lightness_of_grays():
 
 
 def _sure(x):
-    """An array of RGB of a sure meaning; what is no array, such as a dataset, as it is."""
+    """`color.sure_rgb` of an array; anything else, such as a dataset, is returned as it is."""
     return color.sure_rgb(x) if isinstance(x, np.ndarray) else x
 
 
@@ -257,7 +257,7 @@ def _pixels(photo):
 
 
 def _integers(array):
-    """The array as uint8 or uint16, where its meaning is sure, else None."""
+    """The array as uint8 or uint16, or None where its meaning is unclear."""
     if array.dtype in (np.uint8, np.uint16) or array.size == 0:
         return array
     low, high = (array.min(), array.max()) if array.dtype.kind in "iuf" else (1, 0)
@@ -269,7 +269,7 @@ def _integers(array):
 
 
 def describe(model):
-    """The dictionary of plain values by which a `Colorizer` can be built again; None if it cannot be built by name."""
+    """A dictionary of plain values from which a `Colorizer` can be built again; None if its network has no name."""
     recipe = getattr(model.network, "recipe", None) if isinstance(model, Colorizer) else None
     if recipe is None or color.CONVENTIONS.get(model.convention.name) != model.convention:
         return None
@@ -279,10 +279,10 @@ def describe(model):
 def load_weights(network, path):
     """Load the weights of a `.weights.h5` or `.keras` file into a network.
 
-    Of a `.keras` file only the weights are read, not the description of the model, so that no code in it can run.
+    From a `.keras` file only the weights are read, not the description of the model, so that no code in it can run.
 
     Raises:
-        InputError: missing, damaged, not finite, or of another architecture or width.
+        InputError: the file is missing, damaged, or of another network, or its weights are not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -293,8 +293,7 @@ def load_weights(network, path):
         _check_unpacked_size(path, network)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the error says enough
-            with _named_as_now(path) as named:
-                network.load_weights(named)
+            network.load_weights(path)
     except InputError:
         raise
     except Exception as error:  # a damaged file can fail in any part of the readers of zip and HDF5
@@ -309,28 +308,10 @@ def load_weights(network, path):
             )
 
 
-@contextlib.contextmanager
-def _named_as_now(path):
-    """The path, or that of a copy where batch normalization without the batch is named as a class that the project once had."""
-    former = "frozen_batch_normalization"
-    with h5py.File(path) if path.suffix == ".h5" else contextlib.nullcontext({}) as file:
-        names = [name for name in file.get("layers", ()) if name.startswith(former)]
-    if not names:
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        copy = shutil.copy(path, folder)
-        with h5py.File(copy, "r+") as file:
-            for name in names:
-                file.move(f"layers/{name}", f"layers/{name.removeprefix('frozen_')}")
-        yield copy
-
-
 def _check_unpacked_size(path, network):
-    """`InputError` if the arrays of a file of weights are far larger than the network's: both formats can be packed tightly."""
-    most = 8 * sum(math.prod(variable.shape) * 4 for variable in network.weights) + (
-        64 << 20
-    )  # with an optimizer's state
+    """Raise `InputError` if the arrays of a file are far larger than the network's: both formats can be compressed strongly."""
+    # Files may also hold an optimizer's state.
+    most = 8 * sum(math.prod(variable.shape) * 4 for variable in network.weights) + (64 << 20)
     with contextlib.ExitStack() as stack:
         file, total = path, 0
         if path.suffix == ".keras":
@@ -350,7 +331,7 @@ def _check_unpacked_size(path, network):
 
 
 def _misfit(error):
-    """What Keras says of weights that do not fit, in short."""
+    """Keras' message on weights that do not fit, shortened."""
     text = reason(error, 2000)
     if found := re.search(r"variable\.shape=(\(.*?\)), Received: value\.shape=(\(.*?\))\. .*?path=([^,]*),", text):
         return f"{found[3]} has shape {found[1]} in the network and {found[2]} in the file"
@@ -360,6 +341,6 @@ def _misfit(error):
 
 
 def ensemble(name, first, second):
-    """One network that joins the outputs of two that see the same input, such as PolychromifyA and PolychromifyB (Fig. 3)."""
+    """A network that joins the outputs of two networks with the same input, such as PolychromifyA and PolychromifyB (Fig. 3)."""
     inputs = keras.Input(first.input_shape[1:], name="lightness")
     return keras.Model(inputs, ops.concatenate([first(inputs), second(inputs)], axis=-1), name=name)

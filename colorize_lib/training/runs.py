@@ -277,11 +277,7 @@ class Run:
         """Write `metrics.json` and `paper_vs_here.csv` (a DataFrame of `evaluate`), complete the manifest, release the folder."""
         self._hold()
         if paper_vs_here is not None:
-            with files.atomic(self.folder / "paper_vs_here.csv") as path:
-                flat = paper_vs_here.set_axis(
-                    [" ".join(column).strip() for column in paper_vs_here.columns], axis="columns"
-                )
-                flat.to_csv(path, index_label="system")
+            files.write_table(self.folder / "paper_vs_here.csv", paper_vs_here)
         files.write_json(self.folder / "metrics.json", {"format": FORMAT, **_plain(self.metrics)})
         self._manifest["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
         self._manifest["wall_seconds"] = round(time.monotonic() - self._started, 1)

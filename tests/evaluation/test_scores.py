@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from colorize_lib import files
 from colorize_lib.dataset import Split
 from colorize_lib.errors import InputError
 from colorize_lib.evaluation import claims, evaluate, report, scores
@@ -123,7 +124,7 @@ def test_paper_vs_here_puts_the_papers_average_and_the_other_epoch_next_to_each_
     assert cnn[2].startswith("27.97 [")
     assert cnn[3:] == ["20.00", "28.87"]
     assert shown.loc["eccv16"].tolist() == ["not run", "22.14", "–", "–", "–"]
-    scores.write_table(shown, tmp_path / "table.csv")
+    files.write_table(tmp_path / "table.csv", shown)
     assert (tmp_path / "table.csv").read_text().startswith("system,epoch,")
 
 

@@ -1,4 +1,3 @@
-import h5py
 import keras
 import numpy as np
 import pytest
@@ -6,7 +5,6 @@ from keras import layers
 
 from colorize_lib import models
 from colorize_lib.errors import InputError
-from colorize_lib.training.colorizer import load_weights
 
 SMALL = dict(size=16, width=1 / 16)
 
@@ -101,19 +99,6 @@ def test_the_code_s_frozen_scale_and_offset_are_trained():
     trained = [variable.path for variable in model.trainable_variables]
     assert "encoder1_bn/gamma" in trained
     assert "encoder1_bn/beta" in trained
-
-
-def test_weights_from_before_the_layer_was_keras_own_are_read(tmp_path):
-    path, model = tmp_path / "kth.weights.h5", models.build("kth_unet", **SMALL)
-    expected = [weight + 0.5 for weight in model.get_weights()]
-    model.set_weights(expected)
-    model.save_weights(path)
-    with h5py.File(path, "r+") as file:
-        for name in [name for name in file["layers"] if name.startswith("batch_normalization")]:
-            file.move(f"layers/{name}", f"layers/frozen_{name}")
-    model.set_weights([0 * weight for weight in expected])
-    load_weights(model, path)
-    assert all(np.array_equal(*pair) for pair in zip(model.get_weights(), expected, strict=True))
 
 
 def test_initializers_differ_in_their_tails():
