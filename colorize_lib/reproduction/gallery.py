@@ -1,116 +1,94 @@
 """The documents made from `results/`: its README.md, which GitHub renders, and index.html, the same as a page that opens from disk.
 
-Both come from one Markdown text. The page needs no server, no script, and no other host. Learning curves are drawn here as SVG
-files, which follow the reader's choice of a light or dark screen, as the page does.
+Both come from one Markdown text. The page needs no server, no script, and no other host. Learning curves are SVG files, which are
+legible on a light and on a dark screen.
 """
 
+import contextlib
+import io
 import math
 import re
-from html import escape
 
 from colorize_lib import files, papers
 from colorize_lib.errors import InputError
 from colorize_lib.evaluation import scores
 from colorize_lib.reproduction import results, standalone
 
-STYLE = """
-text { fill: #1c1c1c; font: 12px system-ui, sans-serif; } .soft { fill: #6a6a6a; } path { stroke: #c8c8c2; fill: none; }
-polyline { fill: none; stroke-width: 1.8; } .val { stroke-dasharray: 5 3; } .thin { stroke-width: 1; opacity: 0.7; }
-@media (prefers-color-scheme: dark) { text { fill: #e6e6e2; } .soft { fill: #a0a09a; } path { stroke: #4a4d50; } }
-text.on { fill: #ffffff; }
-"""
-COLOURS = ("#2a7fbf", "#d0632a", "#3d9950", "#a657b3", "#c79a1b", "#c4405f", "#2a9d9d", "#7a7f88")
-WIDTH = 880  # pixels, a column of GitHub's pages
+WIDTH = 9.2  # inches, a column of GitHub's pages
 EACH = 9  # up to so many networks have a panel of their own; more share one
+GRAY = "#808080"  # of text and axes, which are legible on a light and on a dark screen
+# Text stays text, and the same numbers give the same file.
+LOOK = {"svg.fonttype": "none", "svg.hashsalt": "colorize", "font.family": "sans-serif", "font.size": 9}
+LOOK |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), GRAY)
 BEGIN, END = "<!-- papers: made by `make results` -->", "<!-- end of papers -->"
 
 
-# Learning curves.
+# Figures.
 
 
-def _panel(title, lines, left, top, width, height):
-    """SVG elements of one panel with named axes; `lines`: (class, colour, name, [(epoch, loss), …])."""
-    lines = [(kind, colour, name, [p for p in points if math.isfinite(p[1])]) for kind, colour, name, points in lines]
-    points = [point for *_, points in lines for point in points]
-    first, last = min(x for x, _ in points), max(x for x, _ in points)
-    low, high = min(y for _, y in points), max(y for _, y in points)
-    x0, x1, y0, y1 = left + 58, left + width - 12, top + height - 34, top + 26
+@contextlib.contextmanager
+def _figure(height, rows=1, columns=1):
+    """Yield a figure of so many panels, all of the same size, and an empty list that gets the text of its SVG file."""
+    import matplotlib
+    from matplotlib.figure import Figure
 
-    def place(epoch, value):
-        x = x0 + (x1 - x0) * ((epoch - first) / (last - first) if last > first else 0.5)
-        return x, y0 + (y1 - y0) * ((value - low) / (high - low) if high > low else 0.5)
-
-    parts = [
-        f'<text x="{x0}" y="{top + 14}">{escape(title)}</text><path d="M{x0},{y1}V{y0}H{x1}"/>',
-        f'<text class="soft" x="{x0 - 5}" y="{y1 + 8}" text-anchor="end">{high:.3g}</text>',
-        f'<text class="soft" x="{x0 - 5}" y="{y0}" text-anchor="end">{low:.3g}</text>',
-        f'<text class="soft" x="{x0 - 5}" y="{(y0 + y1) / 2:.0f}" text-anchor="end">loss</text>',
-        f'<text class="soft" x="{x0}" y="{y0 + 16}">{first:g}</text>',
-        f'<text class="soft" x="{(x0 + x1) / 2:.0f}" y="{y0 + 16}" text-anchor="middle">epoch</text>',
-        f'<text class="soft" x="{x1}" y="{y0 + 16}" text-anchor="end">{last:g}</text>',
-    ]
-    for kind, colour, name, points in lines:
-        places = [place(*point) for point in points]
-        said = f"<title>{escape(name)}</title>"
-        if len(places) == 1:
-            parts.append(
-                f'<circle cx="{places[0][0]:.1f}" cy="{places[0][1]:.1f}" r="3" fill="{colour}">{said}</circle>'
-            )
-        else:
-            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-            parts.append(f'<polyline class="{kind}" stroke="{colour}" points="{path}">{said}</polyline>')
-    return parts
+    with matplotlib.rc_context(LOOK):
+        figure = Figure((WIDTH, height), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for panel in panels:
+            panel.spines[["top", "right"]].set_visible(False)
+        text = []
+        yield panels, text
+        file = io.StringIO()
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        text.append(re.sub(r"[ \t]+$", "", file.getvalue(), flags=re.M))
 
 
 def curves(histories, groups=None):
-    """Learning curves as an SVG document, readable at 880 pixels.
+    """Learning curves as an SVG document: training solid, validation dashed.
 
     Args:
-        histories: {network: rows of its history}; training is solid and validation dashed, each network in its own colour. More
-            than nine networks share one panel, with their validation loss alone.
+        histories: {network: rows of its history}. More than nine networks share one panel, with their validation loss alone.
         groups: {"pattern", "name"}: the group of the pattern in a network's name chooses its colour where networks share a panel.
 
     Returns:
         The text, or None if no history has a loss.
     """
-    series = {}
-    for network, rows in histories.items():
-        pairs = {kind: [(row["epoch"], row[kind]) for row in rows if kind in row] for kind in ("loss", "val_loss")}
-        pairs = {kind: points for kind, points in pairs.items() if any(math.isfinite(y) for _, y in points)}
-        if pairs:
-            series[network] = pairs
-    if not series:
+    shown = {name: rows for name, rows in histories.items() if any(math.isfinite(_loss(row)) for row in rows)}
+    if not shown:
         return None
-    parts, height = [], 190
-    if len(series) <= EACH:
-        for number, (network, pairs) in enumerate(series.items()):
-            colour = COLOURS[number % len(COLOURS)]
-            lines = [("val" if kind == "val_loss" else "", colour, kind, points) for kind, points in pairs.items()]
-            left, top = (number % 3) * WIDTH // 3, number // 3 * height
-            parts += _panel(network, lines, left, top, WIDTH // 3, height)
-        height = height * -(-len(series) // 3) + 20
-        parts.append(f'<text class="soft" x="58" y="{height - 6}">training solid, validation dashed</text>')
-    else:
-        height = 380
+    own = len(shown) <= EACH
+    lines = -(-len(shown) // 3) if own else 1
+    with _figure(2 * lines if own else 4, lines, 3 if own else 1) as (panels, text):
         groups = groups or {"pattern": "^()", "name": "validation loss"}
-        keys = {network: (re.search(groups["pattern"], network) or ("", ""))[1] for network in series}
-        chosen = {key: COLOURS[i % len(COLOURS)] for i, key in enumerate(sorted(set(keys.values())))}
-        lines = [
-            ("thin", chosen[keys[name]], name, pairs.get("val_loss", pairs.get("loss")))
-            for name, pairs in series.items()
-        ]
-        title = f"validation loss of {len(series)} networks"
-        parts += _panel(title, lines, 0, 0, WIDTH, height - 20)
-        for number, (key, colour) in enumerate(chosen.items()):
-            said = escape(f"{groups['name']} {key}".strip())
-            parts.append(f'<text x="{58 + 200 * number}" y="{height - 6}" style="fill: {colour}">{said}</text>')
-    return _svg(f"Learning curves of {', '.join([*series][:EACH])}", height, parts)
+        keys = {name: (re.search(groups["pattern"], name) or ("", ""))[1] for name in shown}
+        chosen = {key: f"C{number}" for number, key in enumerate(sorted(set(keys.values())))}
+        for number, (name, rows) in enumerate(shown.items()):
+            panel, colour = (panels[number], f"C{number}") if own else (panels[0], chosen[keys[name]])
+            epochs, marker = [row["epoch"] for row in rows], "o" if len(rows) == 1 else None
+            for column, style in (("loss", "-"), ("val_loss", "--")):
+                values = [row.get(column, math.nan) for row in rows]
+                if own:
+                    panel.plot(epochs, values, style, color=colour, marker=marker)
+                    panel.set_title(name, fontsize="small")
+                elif column == "val_loss":
+                    panel.plot(epochs, values, color=colour, marker=marker, linewidth=0.8)
+        if own:
+            panels[0].figure.supxlabel("training solid, validation dashed", fontsize="small")
+        else:
+            labels = [f"{groups['name']} {key}".strip() for key in chosen]
+            handles = [panels[0].plot([], color=colour)[0] for colour in chosen.values()]
+            panels[0].legend(handles, labels, frameon=False)
+        for panel in panels[: len(shown) if own else 1]:
+            panel.set(xlabel="epoch", ylabel="loss" if own else "validation loss")
+            panel.xaxis.get_major_locator().set_params(integer=True)
+        for panel in panels[len(shown) :]:
+            panel.set_axis_off()
+    return text[0]
 
 
-def _svg(spoken, height, parts):
-    size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}"'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(spoken)}" {size}>'
-    return "\n".join([head, f"<style>{STYLE}</style>", *parts, "</svg>\n"])
+def _loss(row):
+    return row.get("loss", row.get("val_loss", math.nan))
 
 
 def run_curves(run):
@@ -134,39 +112,25 @@ NATURAL = {"gray": "gray", "polychromify": "Polychromify", "careful": "careful",
 
 
 def hue_shares(numbers):
-    """The bundled colorizer's shares of hues next to the truth's as an SVG document, readable at 880 pixels.
+    """The bundled colorizer's shares of hues next to the truth's as an SVG document.
 
     Args:
         numbers: "test" of `results/natural/metrics.json`: {way of colorizing: `evaluation.photographs.summary`}.
     """
     rows = {"truth": {hue: numbers["default"][f"true_{hue}"] for hue in HUES}}
     rows |= {words: {hue: numbers[name][hue] for hue in HUES} for name, words in NATURAL.items() if name in numbers}
-    left, top, line, scale = 120, 34, 32, (WIDTH - 160) / 100
-    parts = []
-    for number, hue in enumerate(HUES):
-        x = left + 150 * number
-        parts.append(f'<rect x="{x}" y="8" width="14" height="14" fill="{HUES[hue]}"/>')
-        parts.append(f'<text x="{x + 20}" y="20">{hue.replace("_", "-")}</text>')
-    for number, (name, shares) in enumerate(rows.items()):
-        x, y = left, top + line * number
-        parts.append(f'<text x="{left - 10}" y="{y + 17}" text-anchor="end">{name}</text>')
-        for hue, share in shares.items():
-            width = 100 * share * scale
-            parts.append(f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="24" fill="{HUES[hue]}"/>')
-            if width > 30:
-                parts.append(
-                    f'<text class="on" x="{x + width / 2:.1f}" y="{y + 17}" text-anchor="middle">{100 * share:.0f} %</text>'
-                )
-            x += width
-    bottom = top + line * len(rows)
-    parts.append(f'<path d="M{left},{top - 4}V{bottom}H{left + 100 * scale:.0f}"/>')
-    for percent in (0, 25, 50, 75, 100):
-        parts.append(
-            f'<text class="soft" x="{left + percent * scale:.0f}" y="{bottom + 16}" text-anchor="middle">{percent}</text>'
-        )
-    said = "% of all pixels that have a hue (chroma above 8 Lab units); the rest is nearly gray"
-    parts.append(f'<text class="soft" x="{left}" y="{bottom + 34}">{said}</text>')
-    return _svg("Shares of hues in colorized photographs and in the truth", bottom + 44, parts)
+    with _figure(3) as ([panel], text):
+        left = dict.fromkeys(rows, 0.0)
+        for hue, colour in HUES.items():
+            shares = [100 * row[hue] for row in rows.values()]
+            bars = panel.barh([*rows], shares, left=[*left.values()], color=colour, label=hue.replace("_", "-"))
+            words = [f"{share:.0f} %" if share > 4 else "" for share in shares]
+            panel.bar_label(bars, words, label_type="center", color="white")
+            left = {name: left[name] + share for name, share in zip(rows, shares, strict=True)}
+        panel.invert_yaxis()
+        panel.set(xlim=(0, 100), xlabel="% of all pixels; the others are nearly gray (chroma below 8 Lab units)")
+        panel.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+    return text[0]
 
 
 # The text.
