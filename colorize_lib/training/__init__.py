@@ -1,1 +1,1 @@
-"""Training: the colorizer, its relatives, the data they see, and the run folder that keeps what they learned."""
+"""Training: the colorizer and its relatives, their data, and the run folder that keeps their weights and histories."""

@@ -1,20 +1,20 @@
 """Adversarial training of a colorizer, with and without a classifier, under plain `fit` on TensorFlow and JAX.
 
-Source: Galvão, Santos and Sánchez-Mateos 2019, sections 4.2, 4.3 and 5.1, and their released code. L and ab are scaled by
-the convention; G is the generator, D the discriminator, C the classifier; the last two see L and ab joined. Losses are means
-over images, and over patches or pixels and channels. One batch goes through these phases, each network with its own Adam:
+Source: Galvão, Santos and Sánchez-Mateos 2019, sections 4.2, 4.3 and 5.1, and their released code. L and ab are scaled by the
+convention. G is the generator, D the discriminator, and C the classifier; D and C see L and ab joined. Losses are means over
+images, and over patches, or pixels and channels. Each batch goes through these phases, in which each network has its own Adam:
 
-    C      mean CE(C(x, y)) + mean CE(C(x, G(x)))                           only where there is a classifier
+    C      mean CE(C(x, y)) + mean CE(C(x, G(x)))                           only with a classifier
     D      mean BCE(D(x, y), 1 - smoothing) + mean BCE(D(x, G(x)), 0)       equation 6
     G, G   mean BCE(D(x, G(x)), 1) + λ mean |G(x) - y| + γ (CE + CE)        equations 5 and 7
 
-Dropout masks in G are its noise. The code draws new ones for each phase. With `shared_masks`, C, D and G's first update see the
-same colorized images, which saves a pass of G for each of the first two phases. It is another training: each phase sees images
-of the same distribution, but C and D have then just learned from the very images that G's first update shows them.
-The generator's adversarial term is the non-saturating one (equation 3, right). The report's γ CE does not say of which images:
-the code takes the real and the colorized ones, of which only the latter have a gradient.
+Dropout is G's noise, and the code draws new masks for each phase. With `shared_masks`, C, D and G's first update see the same
+colorized images, which saves a pass of G in each of the first two phases. This changes the training: the images have the same
+distribution in each phase, but C and D have just learned from the very images that G's first update shows them.
+The generator's adversarial term is the non-saturating one (equation 3, right). The report does not say which images its γ CE is
+about: the code takes the real and the colorized ones, and only the latter have a gradient.
 
-This is the one module with code for each backend: they differ in how gradients are taken, and JAX hands the state in and out.
+This module has code for each backend, because they compute gradients differently, and JAX passes the state in and out.
 """
 
 import keras
@@ -25,11 +25,11 @@ from colorize_lib.training.colorizer import Colorizer
 
 
 class ExponentialDecay(keras.optimizers.schedules.ExponentialDecay):
-    """Learning rate max(floor, initial · decay_rate ^ (step / decay_steps)), continuous: no staircase.
+    """Learning rate max(floor, initial · decay_rate ^ (step / decay_steps)), without a staircase.
 
     Args:
         initial_learning_rate: the rate at step 0.
-        decay_steps: updates in which the rate falls by the factor `decay_rate` (section 5.1).
+        decay_steps: number of updates in which the rate falls by the factor `decay_rate` (section 5.1).
         decay_rate: the factor, in (0, 1].
         floor: the lowest rate. The code has 1e-6 for both GANs and none for the U-Net.
     """
@@ -50,17 +50,17 @@ class ExponentialDecay(keras.optimizers.schedules.ExponentialDecay):
 def adam_optimizers(learning_rate=3e-4, decay_steps=20_000, decay_rate=0.1, floor=1e-6, generator_updates=2):
     """The three optimizers of the released code, as arguments of `AdversarialColorizer.compile`.
 
-    Discriminator and classifier learn at a tenth of the generator's rate. The code's schedules count batches, Keras' count
-    an optimizer's updates, of which the generator's has `generator_updates` a batch: its schedule is stretched accordingly.
+    Discriminator and classifier learn at a tenth of the generator's rate. Schedules count batches in the code and updates in Keras.
+    The generator has `generator_updates` a batch, so its schedule is stretched accordingly.
 
     Args:
-        learning_rate, decay_steps, decay_rate, floor: the generator's schedule, see `ExponentialDecay`; `decay_steps` in batches.
+        learning_rate, decay_steps, decay_rate, floor: the generator's schedule, see `ExponentialDecay`; `decay_steps` are batches.
         generator_updates: as in `AdversarialColorizer`.
     """
 
     def adam(factor, updates):
         schedule = ExponentialDecay(factor * learning_rate, updates * decay_steps, decay_rate, factor * floor)
-        return keras.optimizers.Adam(schedule, epsilon=1e-8)  # TensorFlow 1's default, which the code takes
+        return keras.optimizers.Adam(schedule, epsilon=1e-8)  # TensorFlow 1's default, as in the code
 
     return {
         "optimizer": adam(1, generator_updates),
@@ -72,11 +72,10 @@ def adam_optimizers(learning_rate=3e-4, decay_steps=20_000, decay_rate=0.1, floo
 class AdversarialColorizer(Colorizer):
     """A `Colorizer` whose network is trained against a discriminator and, in VAC+GAN, together with a classifier.
 
-    `fit` and `evaluate` take batches of (RGB, class numbers) with a classifier, of RGB alone without. The history's columns
-    are `loss`, the distance to the true colours without its weight λ, and, in training with their values before each update:
-    `discriminator_loss`, `generator_loss` (the sum of its three terms, in the batch's last update),
-    `generator_adversarial_loss` and, with a classifier, `classifier_loss` (real + colorized). The columns `val_…` are the
-    same with dropout off.
+    `fit` and `evaluate` take batches of (RGB, class numbers) with a classifier, and of RGB without one. The columns of the history
+    are `loss`, the distance to the true colours without its weight λ, `discriminator_loss`, `generator_loss` (the sum of its three
+    terms), `generator_adversarial_loss` and, with a classifier, `classifier_loss` (real + colorized). In training these are the
+    values before each update, of the generator before its last update in the batch. The columns `val_…` are without dropout.
 
     Args:
         generator: network from L to ab, such as "kth_generator".
@@ -86,10 +85,10 @@ class AdversarialColorizer(Colorizer):
         convention: key of `color.CONVENTIONS`, or a convention.
         reconstruction_weight: λ.
         classifier_weight: γ.
-        label_smoothing: one-sided: true images have the label 1 - label_smoothing in the discriminator's loss. 0 in the code.
-        generator_updates: how often the generator is trained on each batch.
-        shared_masks: whether classifier, discriminator and the generator's first update see the same colorized images; False: each
-            draws its own dropout masks, as the code does.
+        label_smoothing: one-sided: true images have the label 1 - label_smoothing in the discriminator's loss; 0 in the code.
+        generator_updates: number of updates of the generator on each batch.
+        shared_masks: whether classifier, discriminator and the generator's first update see the same colorized images; False draws
+            new dropout masks for each, as in the code.
         accelerate: see `Colorizer`.
     """
 
@@ -144,7 +143,7 @@ class AdversarialColorizer(Colorizer):
         """Choose optimizers, for example `**adam_optimizers()`, the distance to the true colours, and metrics.
 
         Args:
-            optimizer: the generator's, as Keras knows it.
+            optimizer: the generator's optimizer.
             discriminator_optimizer, classifier_optimizer: the others'; without a classifier the latter is ignored.
             loss: the distance, "mae" for L1 (equation 1) or "mse" for L2 (equation 2).
             arguments: the other arguments of `keras.Model.compile`.
@@ -164,7 +163,7 @@ class AdversarialColorizer(Colorizer):
         for phase, network in networks.items():
             if network is not None:
                 self._phases[phase] = (network, self._faster_optimizer(optimizers[phase]))
-        # Joined to one, the state of all optimizers goes the way that Keras' trainers have for that of one.
+        # Joined in one optimizer, so that Keras' trainers handle the state of all of them.
         owner = {id(v): optimizer for network, optimizer in self._phases.values() for v in network.trainable_variables}
         super().compile(keras.optimizers.MultiOptimizer(lambda variable: owner[id(variable)]), loss=loss, **arguments)
         self.optimizer.build(self.trainable_variables)
@@ -174,11 +173,11 @@ class AdversarialColorizer(Colorizer):
         return self._on_backend(self._train, arguments, [self.optimizer.variables])
 
     def test_step(self, *arguments):
-        """All losses and metrics of one batch, dropout off. Arguments and results as `train_step`."""
+        """All losses and metrics of one batch, without dropout. Arguments and results are those of `train_step`."""
         return self._on_backend(self._test, arguments, [])
 
     def _on_backend(self, step, arguments, optimizer_variables):
-        """Run `step`, a function of data that reads and changes variables, as the backend's trainer expects it."""
+        """Run `step`, a function of data that reads and changes variables, in the form that the backend's trainer expects."""
         if keras.backend.backend() == "tensorflow":
             return step(*arguments)
         state, data = arguments
@@ -213,7 +212,7 @@ class AdversarialColorizer(Colorizer):
         losses |= self._minimize("discriminator", lambda: self._discriminator_losses(real, seen, training=True))
         for _ in range(self.generator_updates):
             fake, _, to_weights = shared or self._pullback(colorize, weights)
-            shared = None  # the second update has new masks in any case
+            shared = None  # the second update always has new masks
             found, (of_fake,) = self._gradients(
                 "generator", lambda fake: self._generator_losses(real, fake, labels, training=True), [], fake
             )
@@ -239,7 +238,7 @@ class AdversarialColorizer(Colorizer):
                 metric.update_state(losses[metric.name], sample_weight=ops.shape(rgb)[0])
         return self.compute_metrics(rgb, None, predicted)
 
-    # The phases' losses, from L and ab joined: `real` with the true ab, `fake` with the predicted one.
+    # The losses of the phases. `real` is L joined with the true ab, `fake` with the predicted ab.
 
     def _classifier_losses(self, real, fake, labels, training):
         if labels is None:
@@ -257,7 +256,7 @@ class AdversarialColorizer(Colorizer):
 
     def _generator_losses(self, real, fake, labels, training):
         adversarial = self._judged(self._discriminate(fake, training), 1)
-        # Keras divides a compiled loss by the number of replicas, which `_minimize` does for all.
+        # Keras divides a compiled loss by the number of replicas; `_gradients` does so for all losses.
         distance = _replicas() * self.compute_loss(y_pred={"target": real[..., 1:], "prediction": fake[..., 1:]})
         total = adversarial + self.reconstruction_weight * distance
         if self.classifier is not None:
@@ -266,28 +265,28 @@ class AdversarialColorizer(Colorizer):
         return {"generator_loss": total, "generator_adversarial_loss": adversarial, "loss": distance}
 
     def _minimize(self, phase, losses):
-        """One update of the phase's network. `losses`: function without arguments → dictionary with "PHASE_loss"."""
+        """Update the phase's network once. `losses`: function without arguments → dictionary with "PHASE_loss"."""
         network, optimizer = self._phases[phase]
         results, gradients = self._gradients(phase, losses, network.trainable_variables)
         optimizer.apply(gradients, network.trainable_variables)
         return results
 
     def _gradients(self, phase, losses, variables, *tensors):
-        """Losses, and the gradients of "PHASE_loss": of `tensors`, which are the arguments of `losses`, then of `variables`."""
+        """The losses, and the gradients of "PHASE_loss" by `tensors`, the arguments of `losses`, and then by `variables`."""
 
         def loss(*tensors):
             results = losses(*tensors)
             return results[f"{phase}_loss"], results
 
         value, results, back = self._pullback(loss, variables, *tensors)
-        return results, back(ops.ones_like(value) / _replicas())  # the optimizer adds up the replicas' gradients
+        return results, back(ops.ones_like(value) / _replicas())  # the optimizer sums the replicas' gradients
 
     def _pullback(self, function, variables, *tensors):
-        """`function` of `tensors` and variables, to be differentiated later.
+        """Apply `function` to `tensors`, to be differentiated later.
 
         Returns:
-            what `function` returns: a tensor, and what is not differentiated; and a function of the tensor's gradient that
-            returns those of `tensors`, then of `variables`. It may be called once.
+            The two values that `function` returns, a tensor and something that is not differentiated; and a function from the
+            tensor's gradient to the gradients of `tensors` and then of `variables`, which may be called once.
         """
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
@@ -325,7 +324,7 @@ def _entropy_of_probabilities(probabilities, label):
 
 
 def _replicas():
-    """How many devices share the batch under `tf.distribute`; on JAX a mean runs over all devices by itself."""
+    """The number of devices that share the batch under `tf.distribute`; on JAX, a mean is over all devices anyway."""
     if keras.backend.backend() != "tensorflow":
         return 1
     import tensorflow as tf

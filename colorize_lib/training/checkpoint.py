@@ -1,4 +1,4 @@
-"""What a training leaves on disk after its epochs, and how it is read again: history, weights, and the state to resume from."""
+"""The files of a training: history, weights, and the state from which it resumes."""
 
 import json
 import math
@@ -12,12 +12,12 @@ from colorize_lib import files
 from colorize_lib.errors import InputError, reason
 from colorize_lib.training.resident import ResidentModel
 
-# What a killed run needs is written after every epoch where that is quick, else so often that it takes this share of the time.
+# The state is written after every epoch if that is quick, and otherwise less often, so that writing takes this share of the time.
 SAVING_SECONDS, SAVING_SHARE = 0.3, 0.1
 
 
 def saved_history(folder):
-    """The history of a training, one dictionary an epoch, as far as its state is saved in `folder`; [] if nothing is.
+    """The history of the training whose state is saved in `folder`, one dictionary an epoch; [] without a state.
 
     Raises InputError if the state is damaged.
     """
@@ -42,7 +42,10 @@ def _cannot_resume(path, why):
 
 
 def best_epoch(history, monitor):
-    """Number of the best epoch by the column `monitor`, counted from 1; without such a column, the last."""
+    """The number of the best epoch by the column `monitor`, counted from 1, or the last epoch if there is no such column.
+
+    The best value is the highest of a PSNR or an accuracy, and otherwise the lowest.
+    """
     if monitor not in history[0]:
         return len(history)
     values = np.array([row[monitor] for row in history])
@@ -50,7 +53,7 @@ def best_epoch(history, monitor):
 
 
 def state_variables(model):
-    """All that training changes: weights, metrics, random seeds, and the optimizers' variables, in a fixed order."""
+    """Everything that training changes: weights, metrics, random seeds, and the optimizers' variables, in a fixed order."""
     optimizers = getattr(model, "optimizers", None) or [model.optimizer]
     for optimizer in optimizers:
         if not optimizer.built:
@@ -59,16 +62,16 @@ def state_variables(model):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Keeps history, best and last weights, and the full state, atomically; `restore` resumes from them.
+    """Saves the history, the best and the last weights, and the full state, atomically; `restore` resumes from them.
 
-    All are written at the end of an epoch, unless that takes long, and more than a tenth of the time since they were written last:
-    on a fast accelerator epochs can be shorter than writing a large network.
+    They are written at the end of each epoch, or less often where writing would take more than a tenth of the time: on a fast
+    accelerator, an epoch can be shorter than writing a large network.
 
     Args:
         folder: the system's folder in the run folder.
         model: compiled model, built with its optimizers.
         train: the training's `data.Batches`.
-        monitor: the history's column that chooses the best epoch, see `best_epoch`.
+        monitor: column of the history that chooses the best epoch, see `best_epoch`.
     """
 
     def __init__(self, folder, model, train, monitor):
@@ -76,12 +79,12 @@ class Checkpoint(keras.callbacks.Callback):
         self.folder, self.train_batches, self.monitor = Path(folder), train, monitor
         self.history, self.epoch = [], 0
         self._variables = state_variables(model)
-        self._written = self._cost = 0.0  # when all was last written, and how long that took
-        self._kept = 0  # the epoch after which all was last written
-        self._best = None  # weights of the best epoch, where they are better than those on disk
+        self._written = self._cost = 0.0  # when the files were last written, and how long that took
+        self._kept = 0  # the epoch after which they were last written
+        self._best = None  # weights of the best epoch, if they are better than those on disk
 
     def restore(self):
-        """Take history and variables from the folder's state. Raises InputError if they are damaged or of another network."""
+        """Restore history and variables from the folder's state. Raises InputError if it is damaged or of another network."""
         history, path = saved_history(self.folder), self.folder / "state.npz"
         if not history:
             return
@@ -99,7 +102,7 @@ class Checkpoint(keras.callbacks.Callback):
         for variable, value in zip(self._variables, values, strict=True):
             variable.assign(value)
         self.history, self.epoch, self._kept = history, len(history), len(history)
-        self._write_history()  # a kill between the state and the history leaves the latter one epoch behind
+        self._write_history()  # a process killed between the two files leaves the history one epoch behind
 
     def on_epoch_begin(self, epoch, logs=None):
         self.train_batches.set_epoch(epoch)
@@ -109,7 +112,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._check_losses(logs or {})
 
     def _check_losses(self, logs):
-        """Stop before anything is saved when a loss is not finite, be it of training, of validation, or of one of several."""
+        """Stop before anything is saved if any loss, of training or validation, is not finite."""
         for name, value in logs.items():
             if name.endswith("loss") and not math.isfinite(value):
                 kept = f"the weights of epoch {self._kept} are kept" if self._kept else "no epoch was finished"
@@ -141,7 +144,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._save_weights("best")
             network.set_weights(now)
         self._best = None
-        # The state comes last: until it is there, a resumed run repeats these epochs, which write the same files again.
+        # The state comes last: without it, a resumed run repeats these epochs and writes the same files again.
         state = {f"variable{i}": np.asarray(variable) for i, variable in enumerate(self._variables)}
         with files.atomic(self.folder / "state.npz") as path:
             np.savez(path, history=json.dumps(self.history), **state)
@@ -151,8 +154,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _save_weights(self, name):
         variables = self.model.network.variables
-        # The HDF5 library can crash the process where the disk is full, so the place is made sure of: its own share is some
-        # kilobytes for each variable.
+        # HDF5 can crash the process on a full disk, so the space is reserved first, with some kilobytes a variable for HDF5 itself.
         size = sum(math.prod(variable.shape) * 4 for variable in variables) + 4096 * (len(variables) + 2)
         with files.atomic(self.folder / f"{name}.weights.h5", size=size) as path:
             self.model.network.save_weights(path)
@@ -162,12 +164,14 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 class StepHistory(keras.callbacks.Callback):
-    """Losses within the epochs. `rows`: dictionaries of `step` (batches since the first epoch), `epoch`, and the columns of
-    the history as means since the row before.
+    """Records losses within the epochs.
+
+    The attribute `rows` has dictionaries of `step` (batches since the first epoch), `epoch`, and the columns of the history as
+    means since the previous row.
 
     Args:
         path: CSV file, written after every epoch; a resumed run continues it.
-        points: rows an epoch.
+        points: number of rows an epoch.
     """
 
     def __init__(self, path, points=20):
@@ -183,20 +187,20 @@ class StepHistory(keras.callbacks.Callback):
                 ) from error
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.rows = [row for row in self.rows if row["epoch"] <= epoch]  # an epoch that was cut off is repeated
+        self.rows = [row for row in self.rows if row["epoch"] <= epoch]  # an epoch that was interrupted is repeated
         self._steps = self._done(self.params["steps"] - 1)
         self._epoch, self._every = epoch, max(1, self._steps // self.points)
         self._before, self._sums = 0, {}
 
     def _done(self, item):
-        """Batches learned of the epoch; an item of `resident.ResidentBatches` holds several."""
+        """The number of batches of the epoch that are learned; an item of `resident.ResidentBatches` holds several."""
         return self.model.batches_done(item) if isinstance(self.model, ResidentModel) else item + 1
 
     def on_train_batch_end(self, batch, logs=None):
         done = self._done(batch)
         count = done - self._before
         if count >= self._every:
-            # Keras' values are means since the beginning of the epoch.
+            # Keras' values are means since the start of the epoch.
             sums = {name: float(value) * done for name, value in logs.items()}
             means = {name: (value - self._sums.get(name, 0.0)) / count for name, value in sums.items()}
             self.rows.append({"step": self._epoch * self._steps + done, "epoch": self._epoch + 1} | means)

@@ -1,7 +1,7 @@
-"""Classifiers of images, which see what a colorizer's convention makes of them: gray alone, or L and ab.
+"""Classifiers of images in a colorizer's convention: of gray alone, or of L and ab.
 
-George 2022, "Model": the backbone of ColorNet is a ResNet-18 "which we trained on grayscale images". It sees what the colorizer
-will see: the convention's network input, without colour. `models.colornet.load_backbone` carries its weights over. The judges of
+The backbone of ColorNet is a ResNet-18 "which we trained on grayscale images" (George 2022, "Model"). It is trained on the input of
+the colorizer, which has no colour; `models.colornet.load_backbone` then copies its weights. The judges of
 `colorize_lib.evaluation.judges` see colour as well.
 """
 
@@ -18,12 +18,12 @@ from colorize_lib.training import resident
 class Classifier(resident.ResidentModel):
     """RGB (batch, size, size, 3), uint8 → logits (batch, classes).
 
-    `fit` and `evaluate` take batches of (RGB, class numbers): `Batches(split, …, labels=True)`. As the networks end in logits, the
+    `fit` and `evaluate` take batches of (RGB, class numbers): `Batches(split, …, labels=True)`. The networks end in logits, so the
     loss is `keras.losses.SparseCategoricalCrossentropy(from_logits=True)`.
 
     Args:
-        network: functional model to logits, from one channel, the convention's input, such as "resnet18_gray", or from three, that
-            input and ab, such as "vac_classifier".
+        network: functional model from the convention's input (one channel, such as "resnet18_gray"), or from that input joined with
+            ab (three channels, such as "vac_classifier"), to logits.
         convention: key of `color.CONVENTIONS`.
     """
 
@@ -50,6 +50,6 @@ def require_labels(dataset, *splits):
     name = dataset.manifest["name"]
     if len(dataset.classes) < 2 or any(np.min(dataset[split].labels, initial=0) < 0 for split in splits):
         raise InputError(
-            f"The images of {name!r} have no class labels, which the classifier of gray images learns: name a dataset that has, "
-            "such as LABELS=tiny-imagenet, or a folder with a subfolder for each class."
+            f"The images of {name!r} have no class labels, which the classifier of gray images needs: choose a dataset "
+            "with labels, such as LABELS=tiny-imagenet, or a folder with a subfolder for each class."
         )

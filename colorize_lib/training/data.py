@@ -11,15 +11,15 @@ from colorize_lib.dataset import Split
 class Batches(keras.utils.PyDataset):
     """Batches of a split for `fit`, `evaluate` and `predict`: uint8 RGB, and labels if asked for.
 
-    The order of epoch `e` depends on (`seed`, `e`) alone, so that a resumed run sees what an undisturbed one would. The last,
-    smaller batch is kept: no image is dropped.
+    The order of epoch `e` depends on (`seed`, `e`) alone, so that a resumed run sees the same batches as an uninterrupted one. The
+    last, smaller batch is kept: no image is dropped.
 
     Args:
         split: `Split`, or uint8 RGB array (n, height, width, 3).
         batch_size: images a batch.
-        seed: None keeps the order of the rows; a number shuffles.
+        seed: None keeps the order of the rows; a number shuffles them.
         labels: also yield the labels.
-        transform: function of (images, numpy Generator) → images, e.g. random crops; its randomness depends on
+        transform: function (images, numpy Generator) → images, such as random crops; its randomness depends on
             (`seed`, epoch, batch).
     """
 
@@ -28,7 +28,7 @@ class Batches(keras.utils.PyDataset):
         self.split = split if isinstance(split, Split) else Split.from_arrays(split)
         self.batch_size, self.seed = batch_size, seed
         self.labels, self.transform = labels, transform
-        self.multiple = 1  # a batch is filled up with images of its own until it can be divided by this, see `devices`
+        self.multiple = 1  # batch sizes are rounded up to multiples of this, by repeating images: see `devices`
         self.set_epoch(0)
 
     def set_epoch(self, epoch):
@@ -43,7 +43,7 @@ class Batches(keras.utils.PyDataset):
         return -(-len(self.split) // self.batch_size)
 
     def rows(self, index, multiple=1):
-        """Row numbers of batch `index`, repeated from the first one on until `multiple` divides their number."""
+        """Row numbers of batch `index`, repeated from the first until their number is a multiple of `multiple`."""
         rows = np.sort(self._order[index * self.batch_size : (index + 1) * self.batch_size])
         return np.resize(rows, len(rows) + -len(rows) % multiple)
 
@@ -56,12 +56,13 @@ class Batches(keras.utils.PyDataset):
 
 
 def feed(batches):
-    """`Batches` as Keras' `fit`, `evaluate` and `predict` take them fastest; anything else, None too, as it is.
+    """`Batches` in the form that is fastest for Keras' `fit`, `evaluate` and `predict`; anything else is returned as it is.
 
-    On TensorFlow this is a `tf.data.Dataset` that differs from Keras' own in two ways. It has no autotuning: that thread looks at
-    the pipeline after 10, 20, 40 … milliseconds, and an epoch can end only when it wakes up, so that about half of the timed
-    epochs took longer, one of 1.7 seconds 2.6. And it is no `Dataset.from_generator`, with which the process, on Python 3.11,
-    requests every larger piece of memory from the system again: that took up to a tenth of a training step.
+    On TensorFlow this is a `tf.data.Dataset` that differs from Keras' own in two ways. It does without autotuning, whose thread
+    sleeps for 10, 20, 40 … milliseconds between two looks at the pipeline: an epoch ends only when the thread wakes up, which
+    lengthened about half of the timed epochs, one of them from 1.7 to 2.6 seconds. And it is no `Dataset.from_generator`, with
+    which, on Python 3.11, the process requests each larger piece of memory from the system again, for up to a tenth of a
+    training step.
     """
     if keras.backend.backend() != "tensorflow" or not isinstance(batches, Batches):
         return batches
@@ -80,9 +81,9 @@ def feed(batches):
 class RandomResizedCrop:
     """`transform` of `Batches`: a random part of each image, resized to `size` × `size` (George 2022 trains at 224).
 
-    The part's area is a share of the image's drawn from `area`, its width over its height is drawn log-uniformly from
-    `aspect`; ten draws that do not fit end in the largest square in the middle. Half of the parts are mirrored.
-    Bilinear with antialiasing. These are the rules and defaults of torchvision's transform, which the paper's code uses.
+    The part's share of the image's area is drawn from `area`, and its width over its height log-uniformly from `aspect`; after ten
+    draws that do not fit, it is the largest square in the middle. Half of the parts are mirrored. The filter is bilinear with
+    antialiasing. These are the rules and defaults of torchvision's transform, which the paper's code uses.
     """
 
     def __init__(self, size, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3), flip=True):

@@ -1,9 +1,9 @@
-"""Several devices of one machine: each batch is divided among them, and every one holds all weights.
+"""Training on several devices of one machine: each batch is divided among them, and each of them holds all weights.
 
-JAX uses `keras.distribution.DataParallel`, TensorFlow `tf.distribute.MirroredStrategy`. Losses are those of one device: a batch is
-divided, not enlarged, so that `BATCH_SIZE` stays the paper's, and batch normalization sees the whole batch. Two differences remain:
-on TensorFlow dropout draws other masks, and a batch that cannot be divided evenly, such as the last one of an epoch, is filled up
-by repeating some of its images.
+On JAX this is `keras.distribution.DataParallel`, on TensorFlow `tf.distribute.MirroredStrategy`. Losses are the same as on one
+device: a batch is divided, not enlarged, so that `BATCH_SIZE` stays the paper's, and batch normalization sees the whole batch. Two
+differences remain: dropout draws other masks on TensorFlow, and a batch that cannot be divided evenly, such as the last one of an
+epoch, is completed by repeating some of its images.
 """
 
 import contextlib
@@ -12,19 +12,22 @@ import keras
 
 from colorize_lib.errors import InputError
 
-_known = {}  # one strategy for each set of devices: networks of two TensorFlow strategies cannot be joined
+_known = {}  # number of devices → strategy: networks of two TensorFlow strategies cannot be joined
 
 
 def spread(make, count, build):
-    """The model that `make` returns, to be trained on `count` devices; None or 1: on one.
+    """Make a model to be trained on `count` devices; None or 1: on one.
 
     Args:
         make: function without arguments that returns a compiled `Colorizer`.
-        count: number of devices, the machine's first ones.
-        build: function of the model that creates all its variables, those of the optimizers too.
+        count: number of devices; the machine's first ones are used.
+        build: function of the model that creates all its variables, including the optimizers'.
+
+    Returns:
+        The model.
 
     Raises:
-        InputError: there are not so many devices, or the backend is neither TensorFlow nor JAX.
+        InputError: the machine has fewer devices, or the backend is neither TensorFlow nor JAX.
     """
     if count in (None, 1):
         model = make()
@@ -41,7 +44,7 @@ def spread(make, count, build):
 
 
 def layers(model):
-    """All layers of a model, those of models in it included."""
+    """All layers of a model, including those of the models within it."""
     for layer in model.layers:
         yield from layers(layer) if hasattr(layer, "layers") else [layer]
 
@@ -65,7 +68,7 @@ def _strategy(count):
 
 @contextlib.contextmanager
 def sharing(model, *batches):
-    """The block trains or evaluates `model` with these batches, on the devices that it was made for."""
+    """Train or evaluate `model` with these batches, within the block, on the devices that it was made for."""
     count = getattr(model, "devices", 1)
     for found in batches:
         if hasattr(found, "multiple"):

@@ -1,8 +1,8 @@
-"""Networks that predict a distribution over quantized colours for each pixel: their training, and their decoding to one colour.
+"""Networks that predict a distribution over quantized colours for each pixel: training, and decoding to one colour.
 
 Such a network maps its convention's input (size, size, 1) to logits (size / f, size / f, Q) over the Q bins of
-`colorize_lib.color.bins`; f is 4 for `colornet_distribution` and for `models.zhang.classifier(eccv16)`. Training, with the prior of
-the training set:
+`colorize_lib.color.bins`; f is 4 for `colornet_distribution` and for `models.zhang.classifier(eccv16)`. It is trained with the
+prior of the training set:
 
     centres = bins.gamut_bins()
     weights = bins.rebalancing_weights(bins.color_prior(train.images, centres), centres)
@@ -10,9 +10,8 @@ the training set:
     model.compile(keras.optimizers.Adam(1e-3), loss=bins.BinCrossEntropy(centres, weights, "places"))
     model.fit(…)
 
-A decoding turns logits (batch, h, w, Q), lightness (batch, h, w, 1) in [0, 100] at the logits' resolution and the centres
-(Q, 2) into ab (batch, h, w, 2). `model.decoded("mode")` is the same network with another decoding; each is scored, and colorizes
-photos, as any `Colorizer`.
+A decoding is a function from logits (batch, h, w, Q), lightness (batch, h, w, 1) in [0, 100] at the logits' resolution, and the
+centres (Q, 2) to ab (batch, h, w, 2). `model.decoded("mode")` is the same network with another decoding.
 
 References: Zhang, Isola, Efros 2016, "Colorful Image Colorization", section 2; George 2022, "Model", "CNN+MRF Model".
 """
@@ -37,10 +36,10 @@ DECODINGS = {
 
 
 class RandomField:
-    """Decoding by the Markov random field of `colorize_lib.color.mrf`: its marginals, reduced to one colour by `point`.
+    """Decoding by the Markov random field of `colorize_lib.color.mrf`, whose marginals `point` reduces to one colour.
 
     Args:
-        point: function of (marginals, centres) → ab; by default the most likely colour, as a field labels its pixels.
+        point: function (marginals, centres) → ab; by default the most likely colour.
         **options: of `mrf.mean_field`: strength, sigma, truncation, neighbours, sweeps.
     """
 
@@ -55,13 +54,13 @@ class RandomField:
 class DistributionColorizer(Colorizer):
     """A `Colorizer` whose network predicts logits over bins, at the images' size or a whole number of times smaller.
 
-    The loss given to `compile` sees (target, logits), the target at the images' size: `bins.BinCrossEntropy`.
+    The loss given to `compile` sees (target, logits), with the target at the images' size: `bins.BinCrossEntropy`.
 
     Args:
         network: (size, size, 1) → logits (size / f, size / f, Q).
-        convention: key of `color.CONVENTIONS`, or a convention; its `network_input` is what the network sees.
+        convention: key of `color.CONVENTIONS`, or a convention.
         centres: (Q, 2), ab of the bins.
-        decoding: key of `DECODINGS`, or a function as the module describes, such as `RandomField()`.
+        decoding: key of `DECODINGS`, or a function as described above, such as `RandomField()`.
         accelerate: see `Colorizer`.
 
     Raises:
@@ -82,18 +81,18 @@ class DistributionColorizer(Colorizer):
         self.decode = DECODINGS[decoding] if isinstance(decoding, str) else decoding
 
     def decoded(self, decoding):
-        """The same network, weights shared, with another decoding."""
+        """The same network, with shared weights, with another decoding."""
         return DistributionColorizer(self.network, self.convention, self.centres, decoding, self.accelerated)
 
     def distribution(self, rgb):
-        """(batch, size, size, 3) RGB → logits (batch, h, w, Q), and L (batch, h, w, 1): the mean over the pixels of each."""
+        """(batch, size, size, 3) RGB → logits (batch, h, w, Q), and mean L at their resolution, (batch, h, w, 1)."""
         rgb = ops.convert_to_tensor(rgb)
         lightness = color.rgb_to_lab(rgb)[..., :1]
         logits = self._run(self.convention.network_input(lightness, rgb))
         return logits, ops.average_pool(lightness, self.factor, self.factor)
 
     def predict_color(self, rgb):
-        """As `Colorizer.predict_color`. Colours are decoded at the logits' resolution and enlarged bilinearly."""
+        """Like `Colorizer.predict_color`. Colours are decoded at the logits' resolution and enlarged bilinearly."""
         logits, coarse = self.distribution(rgb)
         ab = self.decode(logits, coarse, self.centres)
         ab = ops.image.resize(ab, ops.shape(rgb)[1:3], interpolation="bilinear")
@@ -101,11 +100,12 @@ class DistributionColorizer(Colorizer):
 
 
 class Rebalanced:
-    """Decoding of a network that was trained with a rebalanced loss: annealed mean, after the weights are taken back.
+    """Decoding of a network that was trained with a rebalanced loss: the annealed mean, with a share of the rebalancing removed.
 
     Args:
-        log_weights: (Q,), the log of the bins' weights in the loss, which the logits are without.
-        taken_back: 1: the logits as they are, so that likely colours win; 0: rare colours win as often as the loss made them.
+        log_weights: (Q,), the log of the bins' weights in the loss, which is already subtracted from the logits.
+        taken_back: share of the rebalancing that is removed: with 1 likely colours win, with 0 rare colours win as often as the
+            loss makes them.
         temperature: of the annealed mean, see `bins.annealed_mean`.
     """
 
@@ -117,19 +117,19 @@ class Rebalanced:
         return bins.mean(ops.softmax(logits / self.temperature), centres)
 
 
-# `taken_back` and `temperature` at the careful and at the vivid end, and what lies between by default: chosen on validation
-# photographs, see results/natural.
+# `taken_back` and `temperature` at the careful and at the vivid end, and the default between them, chosen on validation
+# photographs: see results/natural.
 CAREFUL, VIVID = (1.0, 0.6), (0.0, 0.38)
 DEFAULT_VIVID = 0.8
 
 
 class VividColorizer(DistributionColorizer):
-    """`DistributionColorizer` of a `models.natural`, from careful to vivid by its decoding alone.
+    """`DistributionColorizer` of a `models.natural`, whose decoding goes from careful to vivid.
 
     Args:
-        network: of `models.natural`.
-        vivid: 0 careful, 1 vivid; between the ends, both parameters of `Rebalanced` change linearly.
-        ends: (taken back, temperature) of the careful end, and of the vivid one.
+        network: a network of `models.natural`.
+        vivid: from 0, careful, to 1, vivid; in between, both parameters of `Rebalanced` are interpolated linearly.
+        ends: (taken back, temperature) of the careful end and of the vivid end.
 
     Raises:
         InputError: `vivid` out of range.
@@ -144,13 +144,13 @@ class VividColorizer(DistributionColorizer):
         self.vivid, self.ends = vivid, ends
 
     def at(self, vivid):
-        """The same network, weights shared, from careful (0) to vivid (1); None: itself."""
+        """The same network, with shared weights, from careful (0) to vivid (1); None: this colorizer."""
         return self if vivid is None else VividColorizer(self.network, vivid, self.ends)
 
     def predict_ab(self, photo, vivid=None):
-        """As `Colorizer.predict_ab`, from careful (0) to vivid (1); None: as this colorizer was made."""
+        """Like `Colorizer.predict_ab`, from careful (0) to vivid (1); None: as this colorizer was made."""
         return super(VividColorizer, self.at(vivid)).predict_ab(photo)
 
     def colorize(self, photo, saturation=1.0, ab=None, vivid=None):
-        """As `Colorizer.colorize`, from careful (0) to vivid (1); None: as this colorizer was made."""
+        """Like `Colorizer.colorize`, from careful (0) to vivid (1); None: as this colorizer was made."""
         return super(VividColorizer, self.at(vivid)).colorize(photo, saturation, ab)

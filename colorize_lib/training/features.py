@@ -1,9 +1,8 @@
 """Features of a frozen network, computed once and kept on disk.
 
-A cache is two files in a folder: `NAME-KEY.npy`, the features, and `NAME-KEY.json`, written last, which says what they are of
-and how long they took. KEY is the SHA-256 of everything the features depend on: the images themselves, the network's weights,
-its input size and precision, the colour convention, and the type they are stored in. Another set of images or weights has
-other files; what is no longer needed can be deleted.
+A cache is two files in a folder: `NAME-KEY.npy` has the features, and `NAME-KEY.json`, written last, says what they were computed
+from and how long that took. KEY is the SHA-256 of everything that the features depend on: the images, the network's weights, its
+input size and precision, the colour convention, and the type of the stored numbers. Files that are no longer needed can be deleted.
 """
 
 import hashlib
@@ -23,7 +22,7 @@ from colorize_lib.training.data import Batches
 
 @dataclass(frozen=True)
 class Features:
-    """`values`: (n, …) float16 or float32, mapped from the file `path`; `seconds`: what computing them took, when it was done."""
+    """`values`: (n, …) float16 or float32, mapped from the file `path`; `seconds`: how long computing them took."""
 
     values: np.ndarray
     path: Path
@@ -31,23 +30,23 @@ class Features:
 
 
 def cached_features(network, images, folder, *, convention="miu", dtype="float16", batch_size=32):
-    """Features of all `images`, from `folder` if they are there, else computed in batches and written there.
+    """Features of all `images`, read from `folder`, or computed in batches and written to it.
 
     Matos et al. 2020, section 4, compute the features of VGG16 once, image by image, and keep them in memory.
 
     Args:
         network: frozen model, (size, size, 1) → features, such as `models.build("vgg16_features")`.
-        images: (n, size, size, 3) uint8 RGB, an array or `data.Images`; read batch by batch.
-        folder: where the cache lies.
-        convention: key of `color.CONVENTIONS` that turns RGB into the network's input.
+        images: (n, size, size, 3) uint8 RGB, an array or `dataset.Images`; read batch by batch.
+        folder: folder of the cache.
+        convention: key of `color.CONVENTIONS`, which converts RGB to the network's input.
         dtype: "float16" or "float32"; 7×7×512 features take 49 or 98 kB an image.
-        batch_size: images computed at once.
+        batch_size: number of images that are processed at once.
 
     Returns:
         `Features`.
 
     Raises:
-        InputError: images of another size than the network's; unknown dtype; a disk that cannot be written.
+        InputError: images of another size than the network's input, unknown dtype, or a disk that cannot be written.
     """
     if dtype not in ("float16", "float32"):
         raise InputError(f"Features are stored as float16 or float32, not {dtype}.")
@@ -82,16 +81,16 @@ def feature_batches(features, split, batch_size, seed=None):
 
     Args:
         features: `cached_features` of the images of `split`.
-        split: `data.Split`; its images, (n, height, width, 3) uint8, may have another size than those behind the features.
+        split: `Split`; its images, (n, height, width, 3) uint8, may have another size than those of the features.
         batch_size, seed: see `data.Batches`.
     """
     return Batches(Split(features.values, split.images, split.files), batch_size, seed=seed, labels=True)
 
 
 class FeatureColorizer(Colorizer):
-    """A colorizer whose first part is frozen and was applied before: `fit` takes (features, RGB) of `feature_batches`.
+    """A colorizer whose first part is frozen and has been applied already: `fit` takes (features, RGB) of `feature_batches`.
 
-    Applied to photos, it runs both parts. Only the second, the attribute `network`, is trained and saved.
+    On photos, it applies both parts. Only the second, the attribute `network`, is trained and saved.
 
     Args:
         backbone: frozen model, (height, width, 1) → features.
@@ -101,7 +100,7 @@ class FeatureColorizer(Colorizer):
 
     def __init__(self, backbone, decoder, convention="miu"):
         super().__init__(decoder, convention)
-        # As a function, because Keras would count, save and restore a layer's weights with those that are trained.
+        # A function, because Keras would count, save and restore the weights of a layer.
         self._features = self._faster(backbone)
         self._input_size = backbone.input_shape[1:3]
 
@@ -122,7 +121,7 @@ class FeatureColorizer(Colorizer):
         return super().compute_metrics(x, None, self._with_target(y, y_pred), sample_weight)
 
     def predict_color(self, rgb):
-        """As `Colorizer.predict_color`, at the backbone's input size."""
+        """Like `Colorizer.predict_color`, at the backbone's input size."""
         rgb = color.unit_rgb(rgb)
         lightness = color.rgb_to_lab(rgb)[..., :1]
         prediction = self._run(self._features(self.convention.network_input(lightness, rgb)))
@@ -139,7 +138,7 @@ def _sha256(arrays):
 def _write(path, network, images, convention, dtype, batch_size):
     shape = (len(images), *network.output_shape[1:])
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
-    # Plain writes, not a writable memory map: on a full disk they raise, where the map kills the process.
+    # Written to a plain file: on a full disk that raises an error, while a memory map kills the process.
     with files.atomic(path) as temporary, open(temporary, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, len(images), batch_size):

@@ -1,4 +1,4 @@
-"""The machine and the code that a run's numbers come from: hardware, versions, the commit, and the precision of training."""
+"""The machine and the code that produce a run's numbers: hardware, versions, commit, and the precision of training."""
 
 import contextlib
 import os
@@ -13,9 +13,9 @@ import colorize_lib
 
 
 def dtype_policy(choice):
-    """The Keras dtype policy for `choice`: "auto" takes bfloat16 where the hardware multiplies it natively.
+    """The Keras dtype policy for `choice`: "auto" is bfloat16 on hardware that multiplies it natively, and float32 elsewhere.
 
-    On TensorFlow these are CPUs with AVX512-BF16 or AMX, and GPUs. JAX on a CPU emulates bfloat16 slowly and stays in float32.
+    TensorFlow multiplies it natively on GPUs and on CPUs with AVX512-BF16 or AMX. JAX emulates it slowly on a CPU.
     """
     if choice != "auto":
         return choice
@@ -27,7 +27,7 @@ def dtype_policy(choice):
 
 
 def hardware():
-    """The machine in words: processor, usable cores, memory in GiB, accelerators, and the names of the NVIDIA GPUs among them."""
+    """Processor, number of usable cores, memory in GiB, accelerators, and the names of the NVIDIA GPUs among them."""
     model = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -45,7 +45,7 @@ def hardware():
 
 
 def _gpus():
-    """Names of the machine's NVIDIA GPUs, as its driver's own program prints them."""
+    """Names of the machine's NVIDIA GPUs, as `nvidia-smi` prints them."""
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
@@ -54,7 +54,7 @@ def _gpus():
 
 
 def versions():
-    """Versions of Python, the project, and the packages that make the numbers."""
+    """Versions of Python, the project, and the packages that the numbers depend on."""
     backend = keras.backend.backend()
     found = {"python": platform.python_version(), "colorize_lib": colorize_lib.__version__, "backend": backend}
     for package in ("keras", backend, "numpy", "pillow", "scikit-image"):
@@ -64,7 +64,7 @@ def versions():
 
 
 def git_commit():
-    """The library's commit, with "+" if files differ from it; that of a bundle, from its file COMMIT; None elsewhere."""
+    """The library's commit, with "+" if files differ from it; None outside a checkout and a bundle."""
     root = Path(__file__).parents[2]
     if (root / "COMMIT").is_file():
         return (root / "COMMIT").read_text(encoding="utf-8").strip()

@@ -10,7 +10,7 @@ from colorize_lib.driver import INTERVAL, report
 
 
 class _Line:
-    """Text that a notebook shows as it is."""
+    """Text that a notebook shows without quotation marks."""
 
     def __init__(self, text):
         self._text = text
@@ -20,14 +20,14 @@ class _Line:
 
 
 class _Clock:
-    """Seconds that a number of steps takes, from those measured after the first, which compiles."""
+    """Predicts the seconds of a number of steps from the measured ones, except the first, which compiles."""
 
     def __init__(self):
         self._first = self._last = None
         self._steps = 0
 
     def begin(self, step):
-        """What lies between the last step of an epoch and the first of the next is not counted."""
+        """Leave out the time between the last step of an epoch and the first step of the next."""
         if step == 0 and self._steps:
             self._first += time.monotonic() - self._last
 
@@ -42,10 +42,10 @@ class _Clock:
 
 
 class Progress(keras.callbacks.Callback):
-    """Shows system, epoch, losses and the time left, on the driver's terminal and, in a notebook, as one line that is updated.
+    """Shows system, epoch, losses and the time left on the driver's terminal, and in a notebook as one line that is updated.
 
-    After the first epoch that can be timed, the terminal keeps a line with the duration of an epoch and of the rest. Compilation,
-    which is the first step of training and of validation, is not counted.
+    After the first epoch that can be timed, a line with the duration of an epoch and of the remaining ones stays on the terminal.
+    The first steps of training and of validation, which compile, are not counted.
     """
 
     def __init__(self, system, epochs):
@@ -86,13 +86,13 @@ class Progress(keras.callbacks.Callback):
         left, each = self._epochs - epoch - 1, self._seconds(self._steps)
         if left and not self._estimated and math.isfinite(each):
             report(
-                f"{self._system}: {_duration(each)} an epoch, about {_duration(left * each)} for the other {left}",
+                f"{self._system}: {_duration(each)} an epoch, about {_duration(left * each)} for the remaining {left}",
                 stays=True,
             )
             self._estimated = True
 
     def _seconds(self, steps):
-        """Seconds of so many training steps, and of their share of an epoch's validation."""
+        """Seconds of a number of training steps and of the proportionate part of an epoch's validation."""
         validation = self._validation.seconds(self._validation_steps)
         return self._training.seconds(steps) + (0 if math.isnan(validation) else validation) * steps / self._steps
 

@@ -1,8 +1,8 @@
-"""What a network is trained with, as plain JSON values that a run keeps next to the training's state.
+"""A record of what decides a training, as plain JSON values that a run keeps next to the training's state.
 
-A run folder gives back a training only to the code that made it: `taken` describes networks, optimizers, loss, data and the code
-on the screen, and `difference` names the first thing in which two such records differ. Names of layers and modules, and the
-precision, are left out: they do not change what is learned, and differ between sessions and machines.
+A training is restored only for the code that made it: `taken` describes networks, optimizers, loss, data, and the code of the
+notebook, and `difference` names the first difference between two records. The names of layers and modules and the precision are
+left out, because they do not change what is learned and differ between sessions and machines.
 """
 
 import ast
@@ -24,10 +24,10 @@ def taken(model, train, validation, monitor, code):
     """The record of a training.
 
     Args:
-        model: compiled `ResidentModel`, whose `settings()` are part of the record.
+        model: compiled `ResidentModel`.
         train, validation: `data.Batches`.
-        monitor: the column of the history that chooses the best epoch.
-        code: `code_on_screen`.
+        monitor: column of the history that chooses the best epoch.
+        code: as returned by `code_on_screen`.
     """
     networks = {name: getattr(model, name, None) for name in ("network", "discriminator", "classifier")}
     optimizers = getattr(model, "optimizers", None) or [model.optimizer]
@@ -47,10 +47,10 @@ def taken(model, train, validation, monitor, code):
 
 
 def difference(before, now):
-    """What differs first between two records, as the beginning of a sentence, or None."""
+    """The first difference between two records as the beginning of a sentence, or None."""
     for part in now:
         if part == "code" and None in (before.get(part), now[part]):
-            continue  # one of the two was not trained from a notebook
+            continue  # one of the two trainings did not run in a notebook
         found = _first(before.get(part), now[part], [part])
         if found:
             path, was, becomes = found
@@ -64,7 +64,7 @@ def difference(before, now):
 
 
 def _named(path):
-    """Where `path` has names that say something; a number goes with the name before it."""
+    """The places of the meaningful names in `path`; a number belongs to the name before it."""
     path.append("")
     return [i for i in range(len(path) - 1) if isinstance(path[i], str) and path[i] not in ("config", "class")]
 
@@ -88,7 +88,7 @@ def _shown(text, start=0, length=80):
 
 
 def _data(batches):
-    """Images, their order, and what is done with them. An order of None is the split's own."""
+    """Images, their order, and their transform. A seed of None is the split's own order."""
     return {
         "images": len(batches.split),
         "fingerprint": batches.split.fingerprint()[:16],
@@ -100,7 +100,7 @@ def _data(batches):
 
 
 def _network(network):
-    """The configuration of a network, with layers named by their place: Keras numbers unnamed ones by session."""
+    """The configuration of a network, with layers numbered by position: Keras' default names differ between sessions."""
     try:
         config = network.get_config()
     except NotImplementedError:  # a model written as a class
@@ -130,7 +130,7 @@ def _network(network):
 
 
 def _plain(value, depth=0):
-    """Any value as JSON: arrays as hashes, functions by name and source, objects by class and what they hold."""
+    """Any value as JSON: arrays as hashes, functions as name and source, objects as class and attributes."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):
@@ -158,14 +158,11 @@ def _plain(value, depth=0):
     return {"class": getattr(value, "__name__", type(value).__name__)} | _plain(held, depth + 1)
 
 
-# The code on the screen
-
-
 def code_on_screen(make):
-    """The code that trains in a notebook, line by line, without comments, blank lines, docstrings, and what it prints.
+    """The lines of code that train in a notebook, without comments, blank lines, docstrings, and calls of `print`.
 
-    This is the cell up to the statement that runs, the functions of the notebook that this statement went through, and the one
-    that makes the model, if it is defined in the notebook. None outside a notebook.
+    These are the cell up to the statement that is running, the notebook's functions on the call stack, and `make`, if it is defined
+    in the notebook. None outside a notebook.
     """
     frames, frame = [], sys._getframe(1)
     while frame is not None:
@@ -188,17 +185,17 @@ def _in_notebook(namespace):
 
 
 def _tree(code):
-    """Top-level statements of the notebook's cell that `code` belongs to."""
+    """Top-level statements of the cell that contains `code`."""
     return ast.parse("".join(linecache.getlines(code.co_filename))).body
 
 
 def _source(function):
-    """Source of a function that is defined in the notebook, else None."""
+    """Source of a function if it is defined in the notebook, else None."""
     return _statement(function.__code__) if _in_notebook(getattr(function, "__globals__", None)) else None
 
 
 def _statement(code):
-    """Source of the top-level statement that holds `code`."""
+    """Source of the top-level statement that contains `code`."""
     for node in _tree(code):
         first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))])
         if first <= code.co_firstlineno <= node.end_lineno:
@@ -207,7 +204,7 @@ def _statement(code):
 
 
 class _Words(ast.NodeTransformer):
-    """Removes docstrings, calls of `print` and `display`, and the arguments of `Run.fit` that do not change what is learned."""
+    """Removes docstrings, calls of `print` and `display`, and arguments of `Run.fit` that do not change what is learned."""
 
     def visit_Call(self, node):
         node.keywords = [word for word in node.keywords if word.arg not in ("epochs", "keep", "fresh")]

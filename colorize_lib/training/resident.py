@@ -1,12 +1,12 @@
-"""Training with the whole split in the accelerator's memory, and many steps in one compiled call: JAX on a GPU or TPU.
+"""Training with the whole split in the accelerator's memory and many steps in one compiled call, with JAX on a GPU or TPU.
 
-These networks are small: fed batch by batch from the host, a fast accelerator waits for Python. Here the host sends only row
-numbers; batches are gathered, converted to Lab and learned on the device, up to a whole epoch in one call. Losses, weights and the
-order of images are those of training batch by batch, with one exception: a smaller last batch of an epoch is filled up by repeating
-its own images, so that one compiled program serves all batches.
+The networks here are small, so a fast accelerator that is fed batch by batch waits for Python. This module sends only row numbers:
+batches are gathered, converted to Lab and learned on the device, up to a whole epoch in one call. Losses, weights and the order
+of images are the same as batch by batch, except that a smaller last batch of an epoch is completed by repeating its own images,
+so that one compiled program serves all batches.
 
-A model gets this by deriving from `ResidentModel`; its `fit` is called as usual. Training is batch by batch without an accelerator,
-on TensorFlow, on several devices, for batches with a `transform` of the host, and for splits that do not fit into memory.
+A model that derives from `ResidentModel` trains in this way when `fit` is called as usual. It trains batch by batch on TensorFlow,
+without an accelerator, on several devices, for batches with a `transform`, and for splits that do not fit into memory.
 """
 
 import functools
@@ -18,7 +18,7 @@ import numpy as np
 from colorize_lib.training import devices
 from colorize_lib.training.data import Batches, feed
 
-CALLS = 32  # compiled calls an epoch, at most: how often callbacks see it
+CALLS = 32  # compiled calls an epoch, at most; callbacks run after each
 MEMORY_SHARE = 0.4  # of the accelerator's memory, at most, for one split's images and labels
 
 
@@ -28,7 +28,7 @@ class ResidentBatches(keras.utils.PyDataset):
     Args:
         batches: `Batches`; its `set_epoch` still chooses the order.
         steps: batches an item.
-        fill: fill up the last batch with images of its own; otherwise it is an item of its own, as are too few others at the end.
+        fill: complete a smaller last batch with its own images; otherwise it is a separate item.
     """
 
     def __init__(self, batches, steps, fill):
@@ -56,15 +56,15 @@ class ResidentBatches(keras.utils.PyDataset):
 
 
 def calls_an_epoch(batches):
-    """As many compiled calls, up to `CALLS`, as divide the batches evenly: of one shape, so that the step is compiled only once."""
+    """The largest number of calls, up to `CALLS`, that divides the batches evenly, so that the step is compiled only once."""
     return max(n for n in range(1, CALLS + 1) if len(batches) % n == 0)
 
 
 class ResidentModel(keras.Model):
-    """A `keras.Model` whose `fit` and `evaluate` take `Batches` and keep them on the accelerator where that is possible."""
+    """A `keras.Model` whose `fit` and `evaluate` keep `Batches` on the accelerator where that is possible."""
 
     def settings(self):
-        """What decides the training besides networks, optimizer and loss: plain values by name, which a run records."""
+        """Plain values that decide the training in addition to networks, optimizer and loss; a run records them."""
         return {}
 
     def metric_names(self):
@@ -76,7 +76,7 @@ class ResidentModel(keras.Model):
         with devices.sharing(self, x, validation_data):
             validation_data = self._resident(validation_data, training=False)
             if isinstance(x, Batches):
-                named["shuffle"] = False  # they shuffle themselves, the same way after a resume
+                named["shuffle"] = False  # `Batches` shuffle reproducibly, also after a resume
             x = self._resident(x, training=True)
             try:
                 return super().fit(x, *arguments, validation_data=validation_data, **named)
@@ -94,21 +94,21 @@ class ResidentModel(keras.Model):
                 self._forget()
 
     def batches_done(self, item):
-        """How many batches of its epoch are learned when `fit` has learned this item, counted from 0."""
+        """The number of batches of the epoch that `fit` has learned after this item, counted from 0."""
         store = getattr(self, "_stores", {}).get(True)
         return store.ends[item] if store else item + 1
 
     def _resident(self, batches, training):
-        """`batches` as `ResidentBatches` if this machine has a place for them, else one by one."""
+        """`batches` as `ResidentBatches` if the accelerator has room for them, else batch by batch."""
         if not isinstance(batches, Batches) or not _fits(batches) or getattr(self, "devices", 1) > 1:
             return feed(batches)
-        self._symbolic_build(data_batch=batches[0])  # else Keras would look at the row numbers
+        self._symbolic_build(data_batch=batches[0])  # otherwise Keras would build the model from row numbers
         store = ResidentBatches(batches, len(batches) // (calls_an_epoch(batches) if training else 1), fill=training)
         self._stores = getattr(self, "_stores", {}) | {training: store}
         return store
 
     def _forget(self):
-        """Free the images, and let Keras make its own functions for what comes next."""
+        """Free the images, and let Keras make its own functions again."""
         if getattr(self, "_stores", {}):
             self._stores = {}
             self.train_function = self.test_function = None
