@@ -40,7 +40,7 @@ class RandomField:
 
     Args:
         point: function (marginals, centres) → ab; by default the most likely colour.
-        **options: of `mrf.mean_field`: strength, sigma, truncation, neighbours, sweeps.
+        **options: of `mrf.mean_field`: strength, sigma, truncation, sweeps.
     """
 
     def __init__(self, point=bins.mode, **options):

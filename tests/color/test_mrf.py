@@ -27,12 +27,11 @@ def random_field(shape, seed=0):
     return unary, lightness, rng.uniform(-40, 40, (3, 2)).astype("float32")
 
 
-def enumerate_exactly(unary, lightness, bins, *, strength, neighbours, sigma=5.0, truncation=40.0):
+def enumerate_exactly(unary, lightness, bins, *, strength, sigma=5.0, truncation=40.0):
     """Marginals (height, width, bins) and -log Z of one image, by summing over every colouring."""
     height, width, count = unary.shape
     pixels = list(itertools.product(range(height), range(width)))
-    reach = 1 if neighbours == 4 else 2  # squared distance on the grid
-    edges = [(p, q) for p, q in itertools.combinations(pixels, 2) if (p[0] - q[0]) ** 2 + (p[1] - q[1]) ** 2 <= reach]
+    edges = [(p, q) for p, q in itertools.combinations(pixels, 2) if abs(p[0] - q[0]) + abs(p[1] - q[1]) == 1]
     colours = np.array(list(itertools.product(range(count), repeat=len(pixels)))).reshape(-1, height, width)
     energy = -sum(np.log(unary[p][colours[:, *p]]) for p in pixels)
     for p, q in edges:
@@ -44,7 +43,6 @@ def enumerate_exactly(unary, lightness, bins, *, strength, neighbours, sigma=5.0
     return np.stack(marginals, -1), -np.log(weights.sum())
 
 
-@pytest.mark.parametrize("neighbours", [4, 8])
 @pytest.mark.parametrize("shape", [(2, 2), (3, 3)])
 @pytest.mark.parametrize(
     ("strength", "tolerance", "gap"),
@@ -53,44 +51,40 @@ def enumerate_exactly(unary, lightness, bins, *, strength, neighbours, sigma=5.0
         (0.3, 0.02, 0.06),  # its error grows with the square of the strength
     ],
 )
-def test_marginals_are_close_to_exhaustive_enumeration(shape, neighbours, strength, tolerance, gap):
+def test_marginals_are_close_to_exhaustive_enumeration(shape, strength, tolerance, gap):
     unary, lightness, bins = random_field(shape)
-    marginals, energy = infer(unary, lightness, bins, strength=strength, neighbours=neighbours)
+    marginals, energy = infer(unary, lightness, bins, strength=strength)
     for i in range(4):
-        exact, minus_log_z = enumerate_exactly(unary[i], lightness[i], bins, strength=strength, neighbours=neighbours)
+        exact, minus_log_z = enumerate_exactly(unary[i], lightness[i], bins, strength=strength)
         error = np.abs(marginals[i] - exact).max()
         assert error < tolerance
         assert error < np.abs(unary[i] - exact).max() / 2  # the field did something, and rightly
         assert minus_log_z - 1e-5 <= energy[i, -1] <= minus_log_z + gap
 
 
-@pytest.mark.parametrize("neighbours", [4, 8])
 @pytest.mark.parametrize("strength", [0.5, 5.0, 50.0])
 @pytest.mark.parametrize("shape", [(2, 2), (3, 3), (5, 8)])
-def test_free_energy_never_rises_and_bounds_the_partition_function(shape, strength, neighbours):
+def test_free_energy_never_rises_and_bounds_the_partition_function(shape, strength):
     unary, lightness, bins = random_field(shape, seed=1)
-    _, energy = infer(unary, lightness, bins, strength=strength, neighbours=neighbours)
+    _, energy = infer(unary, lightness, bins, strength=strength)
     assert energy.shape == (4, 11)
     assert (np.diff(energy) <= 1e-6 * np.abs(energy).max()).all()
     assert (energy[:, -1] < energy[:, 0]).all()
     if shape != (5, 8):
-        options = dict(strength=strength, neighbours=neighbours)
-        exact = [enumerate_exactly(u, x, bins, **options)[1] for u, x in zip(unary, lightness, strict=True)]
+        exact = [enumerate_exactly(u, x, bins, strength=strength)[1] for u, x in zip(unary, lightness, strict=True)]
         assert (energy[:, -1] >= np.array(exact) - 1e-4).all()
 
 
-@pytest.mark.parametrize("neighbours", [4, 8])
-def test_converged_marginals_solve_the_mean_field_equations(neighbours):
+def test_converged_marginals_solve_the_mean_field_equations():
     """On an odd, oblong image, pixel by pixel in plain numpy, with its borders."""
     unary, lightness, bins = random_field((5, 8))
-    marginals, _ = infer(unary, lightness, bins, strength=0.8, neighbours=neighbours, sweeps=30)
+    marginals, _ = infer(unary, lightness, bins, strength=0.8, sweeps=30)
     u, x, q = unary[0], lightness[0, ..., 0], marginals[0]
     distance = np.minimum(((bins[:, None] - bins) ** 2).sum(-1) / 40**2, 1)
     for y, z in np.ndindex(5, 8):
         message = np.zeros(3)
-        for dy, dz in itertools.product((-1, 0, 1), repeat=2):
-            near = (dy, dz) != (0, 0) and 0 <= y + dy < 5 and 0 <= z + dz < 8
-            if near and (neighbours == 8 or dy * dz == 0):
+        for dy, dz in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+            if 0 <= y + dy < 5 and 0 <= z + dz < 8:
                 weight = 0.8 * np.exp(-((x[y, z] - x[y + dy, z + dz]) ** 2) / 50)
                 message += weight * distance @ q[y + dy, z + dz]
         expected = u[y, z] * np.exp(-message)
@@ -128,8 +122,7 @@ def test_images_of_a_batch_do_not_touch():
     np.testing.assert_allclose(energy_again, energy[order], rtol=1e-4)
 
 
-@pytest.mark.parametrize("neighbours", [4, 8])
-def test_regions_of_equal_lightness_become_one_colour_and_an_edge_keeps_two(neighbours):
+def test_regions_of_equal_lightness_become_one_colour_and_an_edge_keeps_two():
     """A red wall with specks of green, and on it a patch that hesitates between green and red, with a speck of red."""
     unary = np.tile(np.array((0.9, 0.05, 0.05), "float32"), (1, 8, 8, 1))
     unary[:, [1, 4, 6, 6], [6, 6, 1, 4]] = (0.05, 0.9, 0.05)
@@ -138,8 +131,8 @@ def test_regions_of_equal_lightness_become_one_colour_and_an_edge_keeps_two(neig
     unary[patch] = (0.3, 0.6, 0.1)
     unary[:, 2, 1] = (0.6, 0.3, 0.1)
     flat = np.full((1, 8, 8, 1), 50.0, "float32")
-    kept, _ = infer(unary, np.where(patch[..., None], 80.0, flat), strength=5.0, neighbours=neighbours)
-    merged, _ = infer(unary, flat, strength=5.0, neighbours=neighbours)
+    kept, _ = infer(unary, np.where(patch[..., None], 80.0, flat), strength=5.0)
+    merged, _ = infer(unary, flat, strength=5.0)
     np.testing.assert_array_equal(kept.argmax(-1), patch)
     np.testing.assert_array_equal(merged.argmax(-1), 0)
 
@@ -176,7 +169,6 @@ def test_a_photo_takes_less_than_two_seconds_of_one_core():
         ({"strength": -1.0}, "strength -1.0"),
         ({"sigma": 0.0}, "sigma 0.0"),
         ({"truncation": float("inf")}, "truncation inf"),
-        ({"neighbours": 6}, "4 or 8 neighbours, not 6"),
         ({"sweeps": -1}, "sweeps are -1"),
     ],
 )
