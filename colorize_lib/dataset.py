@@ -1,4 +1,4 @@
-"""Images in splits: what `data_prep` opens and training takes.
+"""Datasets: splits of images, as `data_prep` opens them and training uses them.
 
 Images are uint8 RGB, (n, height, width, 3), in memory or memory-mapped.
 """
@@ -14,7 +14,7 @@ from colorize_lib.errors import InputError
 
 @dataclass(frozen=True)
 class Photograph:
-    """One picture for people: `name` in its collection, `title` and `credit` in words, `content` of its JPEG or PNG file."""
+    """A picture to be shown: its `name` in a collection, `title`, `credit`, and the `content` of its JPEG or PNG file."""
 
     name: str
     title: str
@@ -23,9 +23,9 @@ class Photograph:
 
 
 class Images:
-    """Rows of one split, over all its files: `len`, `shape`, and indexing by a slice or an array of row numbers.
+    """The images of a split in several files, with `len`, `shape`, and indexing by a slice or an array of row numbers.
 
-    Indexing returns a uint8 array (rows, height, width, 3) in memory; nothing else is read from disk.
+    Indexing reads only the asked rows from disk and returns them as a uint8 array (rows, height, width, 3).
     """
 
     def __init__(self, shards):
@@ -50,9 +50,9 @@ class Images:
 
 @dataclass
 class Split:
-    """One split: `images` (uint8 (n, h, w, 3), array or `Images`), `labels` (int32 (n,)), `files` (n names), `gray` rows.
+    """One split: `images` (uint8 (n, h, w, 3), array or `Images`), `labels` (int32 (n,)), `files` (n names), and `gray` rows.
 
-    As the last line of a notebook's cell it prints one line.
+    A notebook shows it as one line.
     """
 
     images: object
@@ -89,7 +89,7 @@ class Split:
         return f"{len(self):,} images of {self.images.shape[1]}×{self.images.shape[2]}, {len(self.gray)} without colour"
 
     def fingerprint(self):
-        """SHA-256 that stands for the split: sizes, file names, labels, and at most 256 of the images, evenly spread."""
+        """SHA-256 of the split's shapes, file names, labels, and at most 256 of its images, evenly spread."""
         some = np.linspace(0, len(self) - 1, min(len(self), 256)).astype(int)
         labels = self.labels if len(self.labels.shape) == 1 else self.labels[some]  # labels can be images, too
         digest = hashlib.sha256(repr((tuple(self.images.shape), tuple(self.labels.shape), self.files)).encode())
@@ -98,7 +98,7 @@ class Split:
         return digest.hexdigest()
 
     def take(self, rows):
-        """The split with only these rows, read into memory."""
+        """A split of only these rows, read into memory."""
         rows = np.asarray(rows)
         return Split(
             self.images[rows],
@@ -108,9 +108,9 @@ class Split:
         )
 
     def divide(self, share, seed):
-        """Two splits: `share` of the photographs, drawn with `seed`, and the others.
+        """Divide into two splits: `share` of the photographs, drawn with `seed`, and the others.
 
-        Patches of one photograph (FILE#LEFT,TOP,SIDE) stay together. With one seed a larger share holds all of a smaller one.
+        Patches of one photograph (FILE#LEFT,TOP,SIDE) stay together. With the same seed, a larger share contains a smaller one.
         Raises InputError if one of the two would be empty.
         """
         sources = [file.partition("#")[0] for file in self.files] or range(len(self))
@@ -123,14 +123,14 @@ class Split:
         return self.take(np.flatnonzero(chosen)), self.take(np.flatnonzero(~chosen))
 
     def limit(self, count, seed):
-        """The split itself if `count` is None or not smaller, else `count` rows drawn with `seed`, in their order."""
+        """`count` rows drawn with `seed`, in their order; the split itself if it has no more, or if `count` is None."""
         if count is None or count >= len(self):
             return self
         return self.take(np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False)))
 
 
 def joined(*splits):
-    """One split of the rows of several, read into memory."""
+    """Join several splits to one, read into memory."""
     starts = np.cumsum([0] + [len(split) for split in splits])
     return Split(
         np.concatenate([split.images[:] for split in splits]),
@@ -142,7 +142,7 @@ def joined(*splits):
 
 @dataclass
 class Dataset:
-    """A prepared dataset: `splits` by name ("train", "validation", "test"), `classes`, `manifest`, and the `folder` it is in."""
+    """A prepared dataset: `splits` by name ("train", "validation", "test"), `classes`, `manifest`, and its `folder`."""
 
     splits: dict
     classes: list
@@ -151,7 +151,7 @@ class Dataset:
 
     @property
     def fingerprint(self):
-        """SHA-256 that stands for all images and labels."""
+        """SHA-256 of all images and labels."""
         return self.manifest["fingerprint"]
 
     def __getitem__(self, split):
@@ -163,11 +163,11 @@ class Dataset:
         return "\n".join([self.manifest.get("name", "dataset"), *lines, *classes])
 
     def require(self, classes=1, **least):
-        """Raise `InputError` unless the dataset holds what training and scoring need; to be called before any training.
+        """Raise `InputError` unless the dataset has enough images for training and scoring.
 
         Args:
-            classes: number of classes that must occur among the training images.
-            least: smallest number of images in colour, by split, such as train=16, validation=2, test=4.
+            classes: smallest number of classes among the training images.
+            least: smallest number of images in colour by split, such as train=16, validation=2, test=4.
         """
         name = self.manifest.get("name", "given")
         for split, count in least.items():

@@ -1,4 +1,4 @@
-"""Geometry and resampling of the papers' preparation: from a decoded photograph to the array a network is trained on.
+"""The papers' geometry and resampling, from a decoded photograph to the array that a network is trained on.
 
 Conventions
 -----------
@@ -11,17 +11,17 @@ for size 300 is
 
     convert F -resize x600 -resize '600x<' -resize 50% -gravity center -crop 300x300+0+0 +repage F
 
-- The three resizes are `geometry`: height to 600; if narrower than 600, width to 600; half. A size is the product of a
-  double-precision scale factor and the old size, rounded half up. An image that already has the size is not touched.
-- A resize that enlarges uses the Mitchell filter, one that shrinks Lanczos with three lobes. A gray file is
-  colour-mapped when it is read, and its first resize therefore uses Mitchell both ways.
-- The two axes are filtered one after the other, first the one with the larger factor (the vertical if they are
-  equal). After each the values are rounded to the 16-bit quantum and clamped to it.
-- The last step, 16 bits to 8, truncates, as ImageMagick does for lossless formats (PNG, PPM). Its JPEG writer rounds
-  instead: its values are half a level higher on average, before the error of the compression.
+- `geometry` has the three resizes: to height 600; to width 600 if narrower than that; to half. A size is the product of a
+  double-precision scale factor and the old size, rounded half up. An image that already has the size is not resized.
+- A resize that enlarges uses the Mitchell filter; one that shrinks uses Lanczos with three lobes. A gray file is
+  colour-mapped when it is read, so its first resize uses Mitchell in both cases.
+- The two axes are filtered one after the other, first the one with the larger factor (the vertical one if they are
+  equal). After each, the values are rounded to the 16-bit quantum and clamped to its range.
+- The last step, from 16 bits to 8, truncates, as ImageMagick does for lossless formats (PNG, PPM). Its JPEG writer rounds
+  instead, so its values are half a level higher on average, before the error of the compression.
 
-Only the part of the photograph that the crop can see is ever filtered: the crop is followed backwards through the
-filters, so that neither a panorama nor an image of one column is materialised at its intermediate size.
+Only the part of the photograph that the crop depends on is filtered: it is found by following the crop backwards through the
+filters. So neither a panorama nor an image of one column is ever held in memory at its intermediate size.
 
 `resize_shorter_side` and `square` are the geometries of George 2022 and of Acharya, Pokhrel, with Pillow's antialiased filters.
 
@@ -48,13 +48,13 @@ QUANTUM = 65535  # ImageMagick Q16: one level of 8 bits is 257 quanta
 EPSILON = 1e-12  # ImageMagick's guard against ties between two source pixels
 
 _OUTPUTS_PER_BLOCK = 16  # the fastest of 8, 16, 24, 32, 64
-# OpenBLAS keeps a product of up to this many multiplications on one core. Waking the others for a piece of one
-# photograph brings nothing, and costs much where they are busy, as they are when photographs are prepared in parallel.
+# OpenBLAS computes a product of up to this many multiplications on one core. More cores do not speed up a piece of one
+# photograph, and waiting for them is slow when they are busy, as they are when photographs are prepared in parallel.
 _MULTIPLICATIONS = 2**18
 
 
 class Geometry(NamedTuple):
-    """The sizes, each (width, height), that an image takes on its way, and the (x, y) of the crop in the last."""
+    """The sizes (width, height) of an image after each resize, and the offset (x, y) of the crop in the last one."""
 
     to_height: tuple[int, int]
     to_width: tuple[int, int]
@@ -91,8 +91,8 @@ def resize_and_crop(image, size=300):
         size: side of the result in pixels.
 
     Returns:
-        uint8 (size, size, 3). What ImageMagick 6.9 writes to a PNG, except for single levels where its 64-bit sums
-        and the 32-bit ones here end on two sides of a step (fewer than one value in a thousand).
+        uint8 (size, size, 3), equal to what ImageMagick 6.9 writes to a PNG, except for single levels where its 64-bit sums
+        and the 32-bit ones here are rounded to different sides (fewer than one value in a thousand).
 
     Raises:
         InputError: the image is not uint8 or has another shape.
@@ -129,9 +129,11 @@ class _Kernel(NamedTuple):
 
 
 class _Taps(NamedTuple):
-    """One axis of a resize: the inputs `span` that it needs; blocks of (outputs, inputs, weights), both slices
-    counted from the first that is needed, weights float32 (outputs, inputs); and how many pixels of the other axis
-    are filtered at a time."""
+    """One axis of a resize.
+
+    `span` is the range of inputs that it needs. `blocks` are (outputs, inputs, weights): two slices, counted from the start of the
+    span, and float32 (outputs, inputs). `strip` is the number of pixels of the other axis that are filtered at a time.
+    """
 
     span: tuple[int, int]
     blocks: tuple
@@ -153,12 +155,12 @@ _MITCHELL = _Kernel(_mitchell, 2.0)
 _LANCZOS = _Kernel(_lanczos, 3.0)
 
 
-# Photographs come in few sizes, so the weights are computed once for most of a dataset.
+# The photographs of a dataset have few sizes, so the weights are mostly computed once.
 @lru_cache(maxsize=64)
 def _taps(old, new, kernel, first, stop):
     """Weights for outputs `first` … `stop` of one axis that is resized from `old` to `new` pixels."""
     factor = new / old
-    scale = max(1 / factor + EPSILON, 1.0)  # a filter that shrinks is stretched over the pixels it has to average
+    scale = max(1 / factor + EPSILON, 1.0)  # a filter that shrinks is stretched over the pixels that it averages
     support = scale * kernel.support
     centre = (np.arange(first, stop) + 0.5) / factor + EPSILON
     begin = np.maximum(centre - support + 0.5, 0).astype(int)
@@ -168,7 +170,7 @@ def _taps(old, new, kernel, first, stop):
     weights[inputs >= end[:, None]] = 0
     weights /= weights.sum(axis=1, keepdims=True)
 
-    # The matrix of an axis is zero but for a narrow band: small dense blocks along it go to BLAS.
+    # The matrix of an axis is zero except in a narrow band, which is covered by small dense blocks for BLAS.
     output = np.arange(stop - first)
     block, row = np.divmod(output, _OUTPUTS_PER_BLOCK)
     column = inputs - begin[block * _OUTPUTS_PER_BLOCK, None]
@@ -209,7 +211,7 @@ def _strips(length, step):
 
 
 def _quanta(planes):
-    """uint8 levels as float32 quanta, channel after channel; what is in quanta already stays as it is."""
+    """uint8 levels as float32 quanta, channel after channel; quanta are returned as they are."""
     if planes.dtype == np.uint8:
         return np.multiply(planes, np.float32(QUANTUM // LEVELS), dtype=np.float32, order="C")
     return planes
@@ -221,15 +223,15 @@ def _to_quantum(values):
 
 
 def resize_shorter_side(image, size, crop=None):
-    """Resizes so that the shorter side has `size` pixels, bilinear with antialiasing (George 2022 validates at 256).
+    """Resize so that the shorter side has `size` pixels, bilinear with antialiasing (George 2022 validates at 256).
 
     The sizes are those of torchvision's `Resize`: the longer side is rounded down.
 
     Args:
         image: uint8 (H, W) or (H, W, 3).
         size: the shorter side of the result.
-        crop: compute only the `crop` × `crop` pixels that `centre_crop` would keep (George 2022: 224), so that a
-            long strip costs no more than a square. A value may differ by one level from resizing everything.
+        crop: compute only the `crop` × `crop` pixels that `centre_crop` would keep (224 in George 2022), so that a
+            long strip takes no longer than a square. Values may differ by one level from those of the whole image.
 
     Returns:
         uint8 (new H, new W, 3), or (crop, crop, 3).
@@ -250,7 +252,7 @@ def resize_shorter_side(image, size, crop=None):
 
 
 def centre_crop(image, size):
-    """The `size` × `size` pixels in the middle of an image (H, W) or (H, W, 3), as torchvision's `CenterCrop`.
+    """The `size` × `size` pixels in the middle of an image (H, W) or (H, W, 3), like torchvision's `CenterCrop`.
 
     Raises `InputError` if the image is smaller than that.
     """
@@ -262,8 +264,7 @@ def centre_crop(image, size):
 def square(image, size):
     """The largest square in the middle, resized to uint8 (size, size, 3), bicubic with antialiasing (Acharya, Pokhrel: 256).
 
-    The paper says "cropping and resizing" and names neither the order nor the filter: this is the reading that
-    changes no proportions.
+    The paper says "cropping and resizing" without an order or a filter; this reading keeps the proportions.
     """
     image = _checked(image)
     return _resized(centre_crop(image, min(image.shape[:2])), (size, size), Image.Resampling.BICUBIC)

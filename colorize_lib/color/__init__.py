@@ -1,6 +1,6 @@
-"""What a colour is, how far two are apart, and how a distribution over colours becomes one.
+"""Colour spaces, quantized colours, and metrics.
 
-`lab` sRGB ↔ Lab and the papers' scalings · `bins` the grid of ab · `mrf` the random field · `metrics` distances.
+`lab`: sRGB ↔ Lab, and the papers' scalings. `bins`: the grid of ab. `mrf`: the random field. `metrics`: image quality.
 """
 
 from colorize_lib.color.lab import (

@@ -5,12 +5,13 @@ then rising b. Distributions over bins are (..., Q), float32.
 
 Reference: Zhang, Isola, Efros 2016, "Colorful Image Colorization" (ECCV), section 2 and the authors' released training code.
 
-How many bins: the paper's grid has a step of 10 and keeps the values in gamut, Q = 313, without saying how a value on the
-grid is judged (section 2.1). Counted over sRGB, 229 points of the grid are colours themselves, 262 lie within 5 units of one
-in both a and b, and 309 within 10: the corners of every 10×10 square that holds a colour. All 309 are among the authors'
-published 313. The other four, `BEYOND_GAMUT`, are more than 13 units from any colour of sRGB, though nearer points are not
-in the list. `gamut_bins` gives the 309, which are enough to write every colour of sRGB as an average of bins;
-`released_bins` gives the 313, which the public network needs; `square_bins` gives the whole grid of Zhang et al. 2017.
+The number of bins: the paper's grid has a step of 10 and keeps the values in gamut, Q = 313, without saying which points count
+as in gamut (section 2.1). Counted over sRGB, 229 points of the grid are colours themselves, 262 lie within 5 units of one in
+both a and b,
+and 309 within 10: the corners of every 10×10 square that contains a colour. All 309 are among the 313 that the authors published.
+The other four, `BEYOND_GAMUT`, are more than 13 units from any colour of sRGB, although nearer points are not in the list.
+`gamut_bins` are the 309, which suffice to write every colour of sRGB as an average of bins; `released_bins` are the 313, which the
+public network needs; `square_bins` are the whole grid of Zhang et al. 2017.
 """
 
 import functools
@@ -24,21 +25,21 @@ from colorize_lib import color
 from colorize_lib.errors import InputError
 
 GRID = 10  # section 2.1
-REACH = 11  # steps of the grid that hold all of sRGB: ±110
+REACH = 11  # steps of the grid to each side, ±110, which contain all of sRGB
 BEYOND_GAMUT = ((40, 90), (100, -90), (100, -10), (100, 0))
 
 
 def _frozen(points):
     centres = np.array(points, "float32")
-    centres.flags.writeable = False  # the cache hands out one array
+    centres.flags.writeable = False  # every caller gets the same array
     return centres
 
 
 @functools.cache
 def gamut_bins():
-    """Centres of the 309 bins around the colours of sRGB, (309, 2), computed: see the module's description."""
-    # Lab maps the cube of RGB continuously, so a line of constant ab leaves the gamut through one of the cube's six faces:
-    # they hold every ab that sRGB has.
+    """Centres of the 309 bins around the colours of sRGB, (309, 2): see the module's description."""
+    # Lab is a continuous map of the cube of RGB, so a line of constant ab leaves the gamut through one of the cube's six faces,
+    # which therefore contain every ab of sRGB.
     first, second = np.meshgrid(np.arange(256, dtype="uint8"), np.arange(256, dtype="uint8"))
     faces = [np.insert(np.stack([first, second], axis=-1), i, value, axis=-1) for i in range(3) for value in (0, 255)]
     ab = ops.convert_to_numpy(color.rgb_to_lab(np.stack(faces)))[..., 1:]
@@ -53,16 +54,16 @@ def gamut_bins():
 def released_bins():
     """Centres of the 313 bins that the authors published: `gamut_bins` and `BEYOND_GAMUT`, (313, 2).
 
-    The order is by a, then b, as everywhere here; that of the authors' file is the same.
+    The order, by a and then b, is also that of the authors' file.
     """
     return _frozen(sorted([*gamut_bins().tolist(), *map(list, BEYOND_GAMUT)]))
 
 
 @functools.cache
 def common_bins(chroma=85):
-    """Centres of those of `gamut_bins` up to a `chroma`, √(a² + b²), (199, 2) for 85: the colours that photographs have.
+    """Centres of the `gamut_bins` up to a `chroma`, √(a² + b²): (199, 2) for 85, the colours that photographs have.
 
-    Of a million pixels of ImageNet's photographs fewer than a thousand are more saturated.
+    Among a million pixels of ImageNet's photographs, fewer than a thousand are more saturated.
     """
     centres = gamut_bins()
     return _frozen(centres[np.hypot(*centres.T) <= chroma])
@@ -79,7 +80,7 @@ def square_bins():
 
 
 def _squared_distances(ab, centres):
-    """(..., 2) → (..., Q). Differences, not the expanded square: a TF32 product would cost units of ab."""
+    """(..., 2) → (..., Q). The square is not expanded: with a TF32 product it would be wrong by units of ab."""
     ab = ops.cast(ops.convert_to_tensor(ab), "float32")
     return ops.square(ab[..., 0:1] - centres[:, 0]) + ops.square(ab[..., 1:2] - centres[:, 1])
 
@@ -92,7 +93,7 @@ def nearest(ab, centres):
 def _soft_code(squared_distances, neighbours, sigma):
     """Indices of the nearest bins and their weights: (..., Q) → both (..., neighbours)."""
     closeness, indices = ops.top_k(-squared_distances, neighbours)
-    # A softmax is the normalized Gaussian, and does not underflow far from all bins.
+    # A softmax is the normalized Gaussian, without its underflow far from all bins.
     return indices, ops.softmax(closeness / (2 * sigma**2))
 
 
@@ -102,7 +103,7 @@ def soft_encode(ab, centres, neighbours=5, sigma=5.0):
     Args:
         ab: (..., 2) float.
         centres: (Q, 2).
-        neighbours: number of bins that get weight; 5 in the paper, 10 in the authors' released code.
+        neighbours: number of bins with a weight above 0; 5 in the paper, 10 in the authors' released code.
         sigma: of the Gaussian kernel, in units of ab.
 
     Returns:
@@ -116,10 +117,10 @@ def color_prior(images, centres, batch_size=64, stride=4):
     """Share of each bin in the colours of a training set, p of section 2.2.
 
     Args:
-        images: (n, height, width, 3) uint8 RGB, an array or `data.Images`.
+        images: (n, height, width, 3) uint8 RGB, an array or `dataset.Images`.
         centres: (Q, 2).
-        batch_size: images that are converted at once.
-        stride: every `stride`-th pixel of a row and of a column is counted, as the loss sees them.
+        batch_size: number of images that are converted at once.
+        stride: every `stride`-th pixel of a row and of a column is counted, as in the loss.
 
     Returns:
         (Q,) float64 numpy array that sums to 1.
@@ -134,19 +135,19 @@ def color_prior(images, centres, batch_size=64, stride=4):
 def rebalancing_weights(prior, centres, lam=0.5, sigma=5.0):
     """Weight of each bin in the loss, high for rare colours (section 2.2, equation 4).
 
-    w ∝ ((1 - lam) p + lam / Q)⁻¹, where p is the prior smoothed by a Gaussian; its mean over p is 1.
+    w ∝ ((1 - lam) p + lam / Q)⁻¹, where p is the prior smoothed by a Gaussian; the mean of w over p is 1.
 
     Args:
         prior: (Q,), non-negative: shares or counts.
         centres: (Q, 2).
-        lam: share of the uniform distribution, above 0 up to 1, which gives all bins the weight 1.
+        lam: share of the uniform distribution, above 0 and up to 1, where all bins have the weight 1.
         sigma: of the Gaussian, in units of ab.
 
     Returns:
         (Q,) float32 numpy array.
 
     Raises:
-        InputError: `lam` out of range, or a prior that is no distribution over these bins.
+        InputError: `lam` out of range, or a prior that is not a distribution over these bins.
     """
     prior = np.asarray(prior, "float64")
     if not 0 < lam <= 1:
@@ -165,7 +166,7 @@ def rebalancing_weights(prior, centres, lam=0.5, sigma=5.0):
 
 def mean(probabilities, centres):
     """Expected colour: (..., Q) → ab (..., 2). Desaturated where the distribution has several modes (section 2.3)."""
-    # Sums, not a matrix product, which a GPU may run in TF32.
+    # Sums, because a GPU may compute a matrix product in TF32.
     return ops.stack([ops.sum(probabilities * centres[:, i], axis=-1) for i in range(2)], axis=-1)
 
 
@@ -175,12 +176,12 @@ def mode(probabilities, centres):
 
 
 def annealed_mean(probabilities, centres, temperature=0.38):
-    """Between mean and mode (section 2.3, equation 5): the mean of softmax(log(probabilities) / temperature).
+    """Annealed mean, between mean and mode (section 2.3, equation 5): the mean of softmax(log(probabilities) / temperature).
 
     Args:
         probabilities: (..., Q).
         centres: (Q, 2).
-        temperature: 1 is the mean, towards 0 the mode; 0.38 in the paper.
+        temperature: 1 gives the mean, and values near 0 the mode; 0.38 in the paper.
 
     Returns:
         ab (..., 2), float32.
@@ -192,18 +193,17 @@ def annealed_mean(probabilities, centres, temperature=0.38):
 class BinCrossEntropy(keras.losses.Loss):
     """Cross entropy between predicted logits and softly encoded colours, rebalanced by class (section 2.1, equation 2).
 
-    The soft encoding stays at `neighbours` numbers a pixel; a target of Q numbers a pixel is never made.
-
-    The target is (batch, height, width, 2), the prediction (batch, h, w, Q) logits. Where the target is finer, by a whole
-    factor, every factor-th pixel is taken, as in the authors' released training network.
+    The target is (batch, height, width, 2), and the prediction (batch, h, w, Q) logits. If the target is a whole number of times
+    larger, every so many pixels are taken, as in the authors' released training network. The encoded target has only `neighbours`
+    numbers a pixel in memory, not Q.
 
     Args:
         centres: (Q, 2).
         weights: (Q,) from `rebalancing_weights`; a pixel has the weight of its nearest bin (section 2.2, equation 3). None: all 1.
-        convention: key of `color.CONVENTIONS` that scales the target, e.g. "zhang"; None: Lab units.
+        convention: key of `color.CONVENTIONS` that scales the target, such as "zhang"; None: Lab units.
         neighbours, sigma: as in `soft_encode`.
-        **options: `name`, `reduction` and `dtype` of `keras.losses.Loss`. By default the loss is the mean over pixels, where
-            the paper has the sum.
+        **options: `name`, `reduction` and `dtype` of `keras.losses.Loss`. By default the loss is the mean over pixels, and not the
+            paper's sum.
 
     Raises:
         InputError: when called with shapes that do not belong together.
@@ -227,9 +227,9 @@ class BinCrossEntropy(keras.losses.Loss):
         ab = target if self.convention is None else self.convention.ab(target)
         distances = _squared_distances(ab, self.centres)
         indices, code = _soft_code(distances, self.neighbours, self.sigma)
-        # The code sums to 1, so -Σ code · log_softmax(logits) needs the logits of the code's bins only.
+        # The code sums to 1, so -Σ code · log_softmax(logits) needs only the logits of the code's bins.
         loss = ops.logsumexp(y_pred, axis=-1) - ops.sum(code * ops.take_along_axis(y_pred, indices, axis=-1), axis=-1)
         if self.weights is None:
             return loss
-        # Not `indices[..., 0]`: a slice of the top k makes XLA sort all distances instead, ten times slower on a CPU.
+        # Not `indices[..., 0]`: for a slice of the top k, XLA sorts all distances, which is ten times slower on a CPU.
         return loss * ops.take(ops.convert_to_tensor(self.weights), ops.argmin(distances, axis=-1), axis=0)

@@ -1,7 +1,7 @@
-"""Colour that follows the edges of a photo's lightness: the fast guided filter.
+"""The fast guided filter: colour that follows the edges of a photo's lightness.
 
-Within each small window ab is taken to be a linear function of L, ab ≈ slope · L + offset, fitted by least squares. Slope and
-offset are found on a small version of the photo; enlarged and applied to the photo's own L, they give ab edges where L has them.
+Within each small window, ab is a linear function of L, ab ≈ slope · L + offset, fitted by least squares. Slope and offset are
+fitted on a small version of the photo; enlarged and applied to the photo's own L, they give ab the edges of L.
 
 References: He, Sun, Tang 2013, "Guided Image Filtering", equations 4 to 8; He, Sun 2015, "Fast Guided Filter".
 """
@@ -17,7 +17,7 @@ def coefficients(lightness, ab, radius, epsilon):
         lightness: (height, width) float, L in [0, 100].
         ab: (height, width, 2) float, of the same photo.
         radius: windows have 2 radius + 1 pixels a side.
-        epsilon: edges of L whose variance is far below it, in units of L², are no edges for the colour.
+        epsilon: in units of L²; edges of L with a far smaller variance are no edges of the colour.
 
     Returns:
         (height, width, 4) float32: the slopes of a and b, then their offsets.

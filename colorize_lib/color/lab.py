@@ -2,10 +2,10 @@
 
 Conventions: channels last. RGB is sRGB, gamma encoded: uint8 in [0, 255] or float in [0, 1]. Lab is CIE 1976 L*a*b* for the
 illuminant D65 and the 2° observer: L in [0, 100]; over sRGB, a spans -86.2…98.2 and b spans -107.9…94.5. All results are float32,
-even under a mixed-precision policy: bfloat16 loses up to 0.4 Lab units.
+also with mixed precision: bfloat16 would be wrong by up to 0.4 Lab units.
 
-The formulas are those of the textbook. `power`, `cube_root` and `product` compute what their names say; `acceleration.lab` has
-faster versions of them for compiled training steps, of which `fused` makes one pass over memory.
+The formulas are those of the textbook. For `power`, `cube_root` and `product`, `acceleration.lab` has faster versions in compiled
+training steps, in which `fused` makes one pass over memory of a function.
 
 References: IEC 61966-2-1 (sRGB); CIE 15:2004, section 8.2.1 (Lab). The constants are scikit-image's (`skimage.color`), which is
 the reference that the tests compare with.
@@ -33,7 +33,7 @@ RGB_FROM_LAB = RGB_FROM_XYZ * WHITE[None, :]  # from XYZ relative to white
 EPSILON = 0.008856
 KAPPA = 7.787
 OFFSET = 16 / 116
-F_EPSILON = 0.2068966  # where the inverse changes over
+F_EPSILON = 0.2068966  # f(EPSILON), above which the inverse is the cube
 
 GRAY_BT709 = (0.2125, 0.7154, 0.0721)  # scikit-image's rgb2gray
 GRAY_BT601 = (0.299, 0.587, 0.114)  # Pillow's, OpenCV's and TensorFlow's gray
@@ -43,7 +43,7 @@ def _linear_from_srgb(value):
     """Undo the sRGB transfer function of IEC 61966-2-1: (...) numpy array or tensor in [0, 1] → (...) in [0, 1]."""
     if isinstance(value, np.ndarray):
         return np.where(value > 0.04045, ((value + 0.055) / 1.055) ** 2.4, value / 12.92)
-    # The maximum keeps the unused branch of `where` away from 0, where the power has no finite gradient.
+    # The maximum keeps the unused branch of `where` away from 0, where the gradient of the power is infinite.
     curve = power((ops.maximum(value, 0.04045) + 0.055) / 1.055, 2.4)
     return ops.where(value > 0.04045, curve, value / 12.92)
 
@@ -54,7 +54,7 @@ def _srgb_from_linear(linear):
     return ops.clip(ops.where(linear > 0.0031308, curve, 12.92 * linear), 0.0, 1.0)
 
 
-# A uint8 channel has 256 values: looking them up is exact and needs no power.
+# A uint8 channel has 256 values: looking them up is exact and fast.
 _LINEAR_FROM_UINT8 = _linear_from_srgb(np.arange(256) / 255).astype("float32")
 
 
@@ -74,16 +74,16 @@ def _weighted_sum(weights, image):
 
 
 def sure_rgb(rgb):
-    """RGB whose meaning is sure: uint8, or float in [0, 1].
+    """Check that RGB is uint8, or float in [0, 1].
 
     Args:
         rgb: (...) array, list or tensor.
 
     Returns:
-        Tensors, uint8 and float arrays as they are; other integers, of 0 to 255, as uint8.
+        Tensors, uint8 and float arrays unchanged; other integers from 0 to 255 as uint8.
 
     Raises:
-        InputError: other types and ranges, such as floats of 0 to 255.
+        InputError: other types and ranges, such as floats from 0 to 255.
     """
     if not isinstance(rgb, np.ndarray | list | tuple):
         if ops.dtype(rgb) != "uint8" and "float" not in ops.dtype(rgb):
@@ -95,7 +95,7 @@ def sure_rgb(rgb):
     low, high = (rgb.min(), rgb.max()) if rgb.dtype.kind in "iuf" else (np.nan, np.nan)
     if rgb.dtype.kind in "iu" and low >= 0 and high <= 255:
         return rgb.astype(np.uint8)
-    if rgb.dtype.kind == "f" and low >= -0.5 and high <= 1.5:  # colours that sRGB cannot show lie a little beyond
+    if rgb.dtype.kind == "f" and low >= -0.5 and high <= 1.5:  # colours outside sRGB lie a little beyond [0, 1]
         return rgb
     raise InputError(
         f"RGB of {rgb.dtype} from {low:g} to {high:g} is not used: give uint8 of 0 to 255, or float of 0 to 1."
@@ -145,11 +145,11 @@ def rgb_to_lab(rgb):
     Raises:
         InputError: values of another range or type.
     """
-    return _lab(_f_of_xyz(sure_rgb(rgb)))  # two passes: in a single one, L, a and b would each compute their own roots
+    return _lab(_f_of_xyz(sure_rgb(rgb)))  # in a single pass, L, a and b would each compute their own roots
 
 
 def lightness(rgb):
-    """L alone, the same as from `rgb_to_lab` for a third of the work: (..., 3) → (..., 1) float32 in [0, 100]."""
+    """L as from `rgb_to_lab`, for a third of the work: (..., 3) → (..., 1) float32 in [0, 100]."""
     return 116 * _f(_weighted_sum(LAB_FROM_RGB[1], _linear_rgb(sure_rgb(rgb)))) - 16
 
 
@@ -161,12 +161,12 @@ def lab_to_rgb(lab):
         lab: (..., 3) float: L in [0, 100], a and b.
 
     Returns:
-        (..., 3) float32 in [0, 1]; colours that sRGB cannot show are clipped channel by channel.
+        (..., 3) float32 in [0, 1]; colours outside sRGB are clipped channel by channel.
     """
     lightness, a, b = _channels(ops.cast(ops.convert_to_tensor(lab), "float32"))
     fy = (lightness + 16) / 116
     fx = fy + a / 500
-    fz = ops.maximum(fy - b / 200, 0.0)  # as scikit-image: no negative Z
+    fz = ops.maximum(fy - b / 200, 0.0)  # like scikit-image: no negative Z
     xyz = ops.concatenate([_f_inverse(f) for f in (fx, fy, fz)], axis=-1)
     return _srgb_from_linear(product(RGB_FROM_LAB, xyz))
 
@@ -182,7 +182,7 @@ def to_uint8(rgb):
 
 
 def _lightness(reference):
-    """L of `reference`: (..., 3) RGB, or (..., 1) that is L already."""
+    """L of `reference`, which is (..., 3) RGB or already L, (..., 1)."""
     reference = ops.convert_to_tensor(reference)
     return ops.cast(reference, "float32") if reference.shape[-1] == 1 else rgb_to_lab(reference)[..., :1]
 
@@ -193,7 +193,7 @@ class LabConvention:
 
     Attributes:
         name: key in `CONVENTIONS`.
-        gray_input: the network sees scikit-image's gray in [0, 1] instead of scaled L.
+        gray_input: whether the network sees scikit-image's gray in [0, 1] instead of scaled L.
         channels: number of channels of the target.
     """
 
@@ -210,7 +210,7 @@ class LabConvention:
         return _encode(rgb, self)
 
     def network_input(self, lightness, rgb=None):
-        """L (..., 1) in [0, 100] → the network's input; `rgb` is needed where the input is not a function of L."""
+        """L (..., 1) in [0, 100] → the network's input; `rgb` is needed if the input is not a function of L."""
         if self.gray_input:
             return gray(rgb, GRAY_BT709)
         return (lightness - self.l_shift) / self.l_scale
@@ -220,7 +220,7 @@ class LabConvention:
         return ops.cast(prediction, "float32") * self.ab_scale - self.ab_shift
 
     def decode(self, reference, prediction):
-        """True lightness and predicted colour → RGB.
+        """Join true lightness and predicted colour to RGB.
 
         Args:
             reference: (..., 3) RGB, of which only L is used, or (..., 1) L in [0, 100].
@@ -234,7 +234,7 @@ class LabConvention:
 
 @dataclass(frozen=True)
 class RgbConvention:
-    """Gray in, RGB out: both ``value = [0, 1] * scale + shift``; gray by ITU-R BT.601 weights.
+    """Network input from gray with the weights of ITU-R BT.601, target from RGB: both are ``value * scale + shift``.
 
     Attributes:
         name: key in `CONVENTIONS`.
@@ -282,7 +282,7 @@ CONVENTIONS = {
     for convention in (
         # Matos et al. 2020, section 2.2, normalize_lab.
         LabConvention("miu", 0, 100, 128, 255),
-        # The second reading of its section 2.2: what the pretrained networks see was multiplied by 255 afterwards.
+        # The second reading of its section 2.2: the input of the pretrained networks is multiplied by 255.
         LabConvention("miu_255", 0, 100 / 255, 128, 255),
         # Ghiotto 2021, released code; the report (section 3) says "[-1, 1]", which /128 only approaches.
         LabConvention("polychromify", 0, 1, 0, 128),

@@ -38,20 +38,20 @@ def psnr(truth, prediction, max_value=1.0):
 
 
 def psnr_rgb(truth, prediction):
-    """Ghiotto's Table 2: PSNR of RGB in [0, 1] with peak 1, all three channels, after true L and predicted ab became RGB."""
+    """PSNR of RGB in [0, 1] with peak 1, as in Ghiotto's Table 2, where RGB is made from true L and predicted ab."""
     return psnr(truth, prediction, 1.0)
 
 
 def psnr_ab(truth, prediction):
-    """Ghiotto's Table 1 and Fig. 4: PSNR of ab / 128 with peak 1.
+    """PSNR of ab / 128 with peak 1, as in Ghiotto's Table 1 and Fig. 4.
 
-    The scaled channels span 2, not 1, so the number lies 6.02 dB below the PSNR of its definition.
+    The scaled channels span 2, not 1, so the number is 6.02 dB lower than the PSNR with the right peak.
     """
     return psnr(truth, prediction, 1.0)
 
 
 def _gaussian_band(size, window=11, sigma=1.5):
-    """(size, size - window + 1): multiplying an axis by it is the valid convolution with a Gaussian window."""
+    """(size, size - window + 1) matrix, by which a product along an axis is the valid convolution with a Gaussian window."""
     offsets = np.arange(window) - (window - 1) / 2
     kernel = np.exp(-(offsets**2) / (2 * sigma**2))
     band = np.zeros((size, size - window + 1), "float32")
@@ -63,7 +63,7 @@ def _gaussian_band(size, window=11, sigma=1.5):
 def ssim(truth, prediction, max_value=1.0):
     """Structural similarity, mean over positions and channels: 11×11 Gaussian window, σ = 1.5, K = 0.01 and 0.03.
 
-    Sides must be at least 11 pixels, as for `tf.image.ssim`. Raises `ValueError` below.
+    Sides must be at least 11 pixels, as for `tf.image.ssim`; smaller ones raise `ValueError`.
     """
     truth, prediction = _float(truth, prediction)
     height, width = truth.shape[1:3]
@@ -98,7 +98,7 @@ def delta_e2000(lab_truth, lab_prediction):
     c1, c2 = _norm(a1, b1), _norm(a2, b2)
     h1, h2 = (ops.mod(ops.arctan2(b, a), 2 * math.pi) for a, b in ((a1, b1), (a2, b2)))
 
-    # Hue is undefined where a colour is gray; both of the hue's terms vanish there.
+    # The hue of gray is undefined; both terms of the hue are 0 there.
     coloured = c1 * c2 > 0
     dh = h2 - h1
     dh = ops.where(dh > math.pi, dh - 2 * math.pi, ops.where(dh < -math.pi, dh + 2 * math.pi, dh))
@@ -138,14 +138,14 @@ def chroma(lab):
     return ops.mean(_norm(lab[..., 1], lab[..., 2]), axis=(1, 2))
 
 
-HUES = {"yellow_brown": (40, 110), "green": (110, 200), "blue": (200, 310)}  # Lab hue in degrees; the rest is red
+HUES = {"yellow_brown": (40, 110), "green": (110, 200), "blue": (200, 310)}  # Lab hue in degrees; all others are red
 COLOURED = 8  # chroma above which a pixel counts as coloured
 
 
 def hue_shares(lab):
-    """Shares of an image's pixels that are yellow-brown, green, blue, and red: (batch, 4), 1 less the share of the others in sum.
+    """Shares of an image's pixels that are yellow-brown, green, blue, and red: (batch, 4).
 
-    A pixel counts from a chroma above `COLOURED` on; `HUES` are the borders of its hue, atan2(b, a), in Lab.
+    Only pixels with a chroma above `COLOURED` have a hue, atan2(b, a) in Lab; `HUES` has the borders.
     """
     (lab,) = _float(lab)
     a, b = lab[..., 1], lab[..., 2]
@@ -159,7 +159,7 @@ def hue_shares(lab):
 def chroma_gradient(lab):
     """Mean length of the gradient of a and b, √(|∇a|² + |∇b|²) by differences to the next pixel, in Lab units per pixel.
 
-    Blurred colour has a low one, and so has pale colour.
+    It is low for blurred colours, and also for pale ones.
     """
     (lab,) = _float(lab)
     ab = lab[..., 1:]
@@ -174,9 +174,9 @@ def chroma_spread(lab):
 
 
 def chroma_detail(lab, block=4):
-    """Share of the variance of a and b that lies within blocks of `block` × `block` pixels: 0 flat blocks, 1 all of it.
+    """Share of the variance of a and b within blocks of `block` × `block` pixels, from 0 to 1.
 
-    Unlike `chroma_gradient` it does not depend on how strong the colours are. Incomplete blocks at the edge are left out.
+    Unlike `chroma_gradient`, it does not depend on how strong the colours are. Incomplete blocks at the edge are left out.
     """
     (lab,) = _float(lab)
     rows, columns = (side // block for side in lab.shape[1:3])
@@ -197,9 +197,9 @@ def colorfulness(rgb):
 
 
 def predicted_ab(convention):
-    """Two functions of (target, prediction) as above: an image's mean predicted a, and b, in Lab units.
+    """Two metrics of (target, prediction): an image's mean predicted a, and its mean predicted b, in Lab units.
 
-    Over the epochs of a training they show what one colour a network turns everything into (Matos et al., section 5: green).
+    Over the epochs of a training, they show whether a network gives everything the same colour (Matos et al., section 5: green).
 
     Args:
         convention: of `color.CONVENTIONS`, which scales the prediction.
@@ -218,6 +218,6 @@ def larger_channel_accuracy(truth, prediction):
     """Share of pixels whose largest channel is predicted to be the largest.
 
     This is what `metrics=["accuracy"]` means in Keras for a target with several channels, and what Matos et al. and Acharya
-    and Pokhrel print as "accuracy". With the two channels of ab a coin toss scores 0.5.
+    and Pokhrel call "accuracy". For the two channels of ab, a coin toss scores 0.5.
     """
     return ops.mean(ops.cast(ops.argmax(truth, axis=-1) == ops.argmax(prediction, axis=-1), "float32"), axis=(1, 2))

@@ -1,4 +1,4 @@
-"""Run folders: what a run was asked for, and trainings that resume.
+"""Run folders: the parameters of a run, its results, and trainings that resume.
 
 A run folder, `runs/NOTEBOOK/KEY/`, holds
 
@@ -6,16 +6,16 @@ A run folder, `runs/NOTEBOOK/KEY/`, holds
                          the networks' sizes and their losses on the first batch
     metrics.json         the numbers of the notebook's tables
     figures/             its pictures
-    notebook.ipynb/.html the executed notebook, when it ran headless
+    notebook.ipynb/.html the executed notebook, if it ran headless
     SYSTEM/history.csv   one row an epoch
-    SYSTEM/steps.csv     some rows within each epoch, where a notebook asks for them
-    SYSTEM/training.json what the system is trained with, see `record`
+    SYSTEM/steps.csv     some rows within each epoch, if the notebook asks for them
+    SYSTEM/training.json what decides the system's training, see `record`
     SYSTEM/network.json  how its network is built
-    SYSTEM/best.weights.h5, last.weights.h5   the network of the best epoch by validation, and of the last
+    SYSTEM/best.weights.h5, last.weights.h5   the weights of the best epoch by validation, and of the last
     SYSTEM/state.npz     everything that a training needs to resume: variables, optimizer, random seeds, epoch
 
-KEY names the profile and a hash of the parameters, so that another configuration never continues this one. Every file is
-written under a temporary name and then renamed: a process killed at any moment leaves no half-written file.
+KEY consists of the profile and a hash of the parameters, so that another configuration never continues this one. Each file is
+written under a temporary name and then renamed, so that a killed process leaves no half-written file.
 """
 
 import contextlib
@@ -38,22 +38,22 @@ from colorize_lib.training.colorizer import describe, load_weights
 FORMAT = 1
 KEEP = ("best", "last")
 _PROCESS = ("started", "finished", "wall_seconds", "git_commit", "versions", "hardware")
-# What other code takes from a manifest, with its types.
+# The entries of a manifest that other code uses, with their types.
 _MANIFEST = dict.fromkeys(("notebook", "label", "command", "started"), str)
 _MANIFEST |= dict.fromkeys(("parameters", "datasets", "versions", "hardware"), dict) | {"earlier": list}
 _LATER = {"dtype": dict, "scored": dict, "networks": dict, "predates": list}  # older manifests lack these
-_held = {}  # run folders that this process holds, so that a cell which opens one can be executed again
+_held = {}  # the run folders that this process holds, so that a cell which opens one can be executed again
 
 
 class Run:
-    """One notebook's run in its folder, which this process holds until `finish` or `close`.
+    """One run of a notebook, in a folder that this process holds until `finish` or `close`.
 
-    Opening it prints the folder. A folder whose run is finished stays as it is until something is trained or `finish` is called.
+    Opening a run prints its folder. The folder of a finished run is not changed until something is trained or `finish` is called.
 
     Args:
-        notebook: key of the notebook's paper, which names the folder's parent.
+        notebook: key of the notebook's paper, the name of the folder's parent.
         parameters: resolved `parameters.Parameters`.
-        **datasets: `Dataset`s by name, described in the manifest.
+        **datasets: `Dataset`s by name, to be described in the manifest.
 
     Attributes:
         folder: `pathlib.Path` of the run folder.
@@ -69,7 +69,7 @@ class Run:
         self.folder = files.run_root() / notebook / parameters.key()
         self.metrics = {}
         self._started = time.monotonic()
-        self._trained = {}  # name of a system: its history, and the column that chooses its best epoch
+        self._trained = {}  # system → its history, and the column that chooses its best epoch
         self._hold()
         files.sweep(self.folder)
         before = self._former_manifest()
@@ -93,14 +93,14 @@ class Run:
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "finished": None,
             "wall_seconds": None,
-            # The precision that was really used, and the epoch whose weights were scored, by system.
+            # By system: the precision that was used, and the epoch whose weights were scored.
             "dtype": dict(before.get("dtype", {})),
             "scored": {},
-            # The number of parameters, and the loss of the first batch before anything is learned, by system.
+            # By system: the number of parameters, and the loss on the first batch before training.
             "networks": dict(before.get("networks", {})),
-            # Fixes that change numbers and came after this run, in words.
+            # Fixes that change numbers and were made after this run, in words.
             "predates": list(before.get("predates", [])),
-            # A run that was stopped and resumed: the processes before this one, each with its own commit.
+            # The earlier processes of a run that was stopped and resumed, each with its own commit.
             "earlier": [*before.get("earlier", []), {name: before.get(name) for name in _PROCESS}] if before else [],
         }
         if not before.get("finished"):
@@ -114,7 +114,7 @@ class Run:
             _held[self.folder] = holder
 
     def close(self):
-        """Let other processes work in the folder. Whatever is called next holds it again."""
+        """Release the folder for other processes. The next call of a method holds it again."""
         if self.folder in _held:
             _held.pop(self.folder).close()
 
@@ -122,13 +122,13 @@ class Run:
         files.write_json(self.folder / "manifest.json", self._manifest)
 
     def _former_manifest(self):
-        """The manifest of the process before this one, {} without one. Raises InputError if it had other parameters."""
+        """The manifest of an earlier process, or {}. Raises InputError if that process had other parameters."""
         path = self.folder / "manifest.json"
         if not path.exists():
             return {}
         before = read_manifest(path)
         for name, value in self.parameters.trained().items():
-            # A parameter that did not exist when the folder was made had the value that was then written in the notebook.
+            # A parameter that did not exist when the folder was made counts as unchanged.
             former = before["parameters"].get(name, value)
             if former != value:
                 raise InputError(
@@ -138,26 +138,25 @@ class Run:
         return before
 
     def fit(self, name, make, train, validation, *, epochs, keep="best", monitor="val_loss", callbacks=(), fresh=False):
-        """Train one system, resume where an earlier process stopped, or give back what is trained already.
+        """Train one system, resume its training, or restore it if it is finished.
 
-        Only the training that the code describes now is resumed or given back: what it is trained with is recorded in the folder,
-        see `record`. The random seed is set before `make` is called, so that a system's result does not depend on which others
-        ran before it.
+        A training is only resumed or restored if the current code describes the same one: see `record`. The random seed is set
+        before `make` is called, so that the result does not depend on which systems were trained before.
 
         Args:
-            name: the system; its files are in the folder of this name.
+            name: name of the system and of the folder with its files.
             make: function without arguments that returns a compiled model with an attribute `network` to be saved; or such a
-                model, which starts with the weights that it has.
+                model, which starts with its current weights.
             train, validation: `data.Batches`.
-            epochs: how many in all.
-            keep: whose weights the model gets, "best" or "last" for the best epoch by `monitor` or the last one. Both are kept in
-                the folder: another `keep` trains nothing.
-            monitor: the history's column whose lowest value ("psnr" or "accuracy" in its name: highest) chooses the best epoch.
+            epochs: total number of epochs.
+            keep: "best" or "last": the model gets the weights of the best epoch by `monitor`, or of the last one. The folder keeps
+                both, so that another `keep` needs no training.
+            monitor: column of the history that chooses the best epoch, see `checkpoint.best_epoch`.
             callbacks: further Keras callbacks.
-            fresh: delete what the folder holds of this system, and train it again.
+            fresh: delete the files of this system, and train it again.
 
         Returns:
-            The model with the weights that `keep` names, and the history: one dictionary an epoch. `scored_epoch` has the epoch.
+            The model with the weights that `keep` names, and the history, one dictionary an epoch. `scored_epoch` tells the epoch.
 
         Raises:
             InputError: the folder holds a training with another network, loss, optimizer, data or code; the loss is not finite; no
@@ -172,7 +171,10 @@ class Run:
         model = self._made(make, train)
         if fresh and folder.exists():
             with files.disk_errors(folder):
-                for file in (folder / "state.npz", *folder.glob("*.*")):  # without the state, nothing is given back
+                for file in (
+                    folder / "state.npz",
+                    *folder.glob("*.*"),
+                ):  # first the state, without which nothing is restored
                     file.unlink(missing_ok=True)
         history = self._recorded(folder, record.taken(model, train, validation, monitor, code), epochs)
         if description := describe(model):
@@ -184,7 +186,7 @@ class Run:
         return model, history
 
     def _made(self, make, train):
-        """The model, built, on the devices that the parameters ask for."""
+        """The built model, on the number of devices that the parameters ask for."""
         if isinstance(make, keras.Model):
             if (self.parameters.devices or 1) > 1:
                 raise InputError("DEVICES needs a function that makes the model: give one to Run.fit, not a model.")
@@ -199,9 +201,9 @@ class Run:
             return devices.spread(make, self.parameters.devices, build)
 
     def _recorded(self, folder, now, epochs):
-        """The history of the training in `folder`, [] if there is none, in which case `now` becomes its record.
+        """The history of the training in `folder`, or [] if there is none, in which case `now` becomes its record.
 
-        Raises InputError if it was trained otherwise.
+        Raises InputError if the folder's record differs from `now`.
         """
         history, path = checkpoint.saved_history(folder), folder / "training.json"
         if not history:
@@ -210,7 +212,9 @@ class Run:
         advice = "choose another run folder with RUN=, give Run.fit fresh=True to train it again, or delete the folder"
         note = ""
         if not path.exists():
-            note = "; it predates the records of networks, losses and optimizers, so that only shapes can be compared"
+            note = (
+                "; it is older than the records of networks, losses and optimizers, so that only shapes can be compared"
+            )
         elif different := record.difference(_read_record(path), now):
             raise InputError(f"{folder} holds another training: {different}; {advice}.")
         if len(history) > epochs:
@@ -221,13 +225,13 @@ class Run:
         return history
 
     def _train(self, folder, model, train, validation, epochs, monitor, callbacks):
-        """Train the epochs that are left, and return the history of all."""
+        """Train the remaining epochs, and return the whole history."""
         kept = checkpoint.Checkpoint(folder, model, train, monitor)
         kept.restore()
         before, now = self._manifest["dtype"].get(folder.name), _precision(model.network)
         self._manifest["dtype"][folder.name] = now if before in (None, now) else f"{before}, then {now}"
         self._write_manifest()
-        # What steps write is on disk before the state says that the epoch is done.
+        # `StepHistory` writes its file before the state says that the epoch is done.
         steps = [callback for callback in callbacks if isinstance(callback, checkpoint.StepHistory)]
         others = [callback for callback in callbacks if callback not in steps]
         sizes = self._manifest["networks"].setdefault(folder.name, {})
@@ -252,9 +256,9 @@ class Run:
         return kept.history
 
     def load_epoch(self, name, model, keep):
-        """Give `model` the weights of a trained system's "best" or "last" epoch; returns the number of that epoch.
+        """Load the weights of a system's "best" or "last" epoch into `model`, and return the number of that epoch.
 
-        Raises InputError if the system was not given to `fit`, or its weights are damaged.
+        Raises InputError if `fit` was not called for the system, or its weights are damaged.
         """
         if name not in self._trained:
             raise InputError(f"{name!r} is not trained in this run: call Run.fit first.")
@@ -263,18 +267,18 @@ class Run:
         return checkpoint.best_epoch(history, monitor) if keep == "best" else len(history)
 
     def scored_epoch(self, name):
-        """Number of the epoch, counted from 1, whose weights `fit` gave to the model of this system."""
+        """The number of the epoch, counted from 1, whose weights the system's model got from `fit`."""
         return self._manifest["scored"][name]["epoch"]
 
     def figure(self, figure, name):
-        """Save a matplotlib figure as `figures/NAME.png`, or `evaluation.plots.Pictures` as NAME.jpg, atomically, and return it."""
+        """Save a matplotlib figure as `figures/NAME.png`, or `evaluation.plots.Pictures` as `figures/NAME.jpg`, and return it."""
         self._hold()
         with files.atomic(self.folder / "figures" / f"{name}.{getattr(figure, 'format', 'png')}") as path:
             figure.savefig(path, dpi=100, bbox_inches="tight")
         return figure
 
     def finish(self, paper_vs_here=None):
-        """Write `metrics.json` and `paper_vs_here.csv` (a DataFrame of `evaluate`), complete the manifest, release the folder."""
+        """Write `metrics.json` and, from a pandas DataFrame, `paper_vs_here.csv`, complete the manifest, and release the folder."""
         self._hold()
         if paper_vs_here is not None:
             files.write_table(self.folder / "paper_vs_here.csv", paper_vs_here)
@@ -286,7 +290,7 @@ class Run:
 
 
 def _precision(network):
-    """The dtype policy of the layers that have weights, such as "mixed_bfloat16", whose outputs stay in float32."""
+    """The dtype policies of the layers that have weights, such as "mixed_bfloat16", without float32 if there are others."""
     found = {layer.dtype_policy.name for layer in devices.layers(network) if layer.weights}
     return ", ".join(sorted(found - {"float32"})) or "float32"
 
@@ -302,7 +306,7 @@ def _read_record(path):
 
 
 def _plain(value):
-    """Numbers and containers of numpy as JSON knows them; what is not finite becomes None."""
+    """Convert numbers and containers of numpy to JSON's; numbers that are not finite become None."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
@@ -313,7 +317,7 @@ def _plain(value):
 
 
 def read_manifest(path):
-    """A run's manifest, or its `metrics.json`; another format version is an InputError that says so."""
+    """Read a run's manifest or its `metrics.json`. Raises InputError if it is damaged or of another format."""
     content = files.read_json(path, "run file")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else None
@@ -345,9 +349,9 @@ def _out_of_memory(batch_size):
 
 @contextlib.contextmanager
 def _interrupts():
-    """Let Ctrl+C end the block as `KeyboardInterrupt`, whatever the interrupted code makes of it.
+    """Make sure that Ctrl+C ends the block with a `KeyboardInterrupt`.
 
-    Python raises it between any two instructions. While TensorFlow traces a function it can turn into an IndexError, and in a
+    Python raises it between any two instructions: while TensorFlow traces a function, it can turn into an IndexError, and in a
     callback of the garbage collector it is lost. Yields a function that raises it again if it was lost.
     """
     previous, heard = signal.getsignal(signal.SIGINT), []

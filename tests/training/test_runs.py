@@ -398,7 +398,7 @@ def test_a_folder_without_a_record_is_read_and_says_so(split, capsys):
     capsys.readouterr()
     assert train(started(RUN="old"), split, epochs=2)[1] == history
     assert "2 of 2 epochs restored from " in (printed := capsys.readouterr().out)
-    assert "predates the records" in printed
+    assert "is older than the records" in printed
     assert len(train(started(RUN="old"), split, epochs=3)[1]) == 3
     with pytest.raises(InputError, match=r"weights in .*best\.weights\.h5 do not fit"):
         train(started(RUN="old"), split, epochs=3, width=0.1)
