@@ -1,12 +1,11 @@
-"""What the papers claim, as sentences, and what a run says of each.
+"""The papers' claims, as sentences, and the verdict of a run on each.
 
-A claim names the system that it favours, the one that it is compared with, and the quantity. It is judged on paired differences, on
-the images that have colour, and only
+A claim in `papers.toml` names the better system, the worse one, and the quantity in which they are compared. It is judged by paired
+differences on the images that have colour, and only
 
-- at equal epochs, or at those that the paper itself gives the two systems; else the verdict is "not comparable";
-- from three seeds on, if it is about a way of training: else it is "one run", whatever the interval over images.
-
-The claims of a paper stand in `papers.toml`.
+- at equal epochs, or at those that the paper itself gives the two systems; otherwise the verdict is "not comparable";
+- with at least three seeds, if it is about a way of training; otherwise the verdict is "one run", whatever the interval over
+images.
 """
 
 from dataclasses import dataclass, field, replace
@@ -27,11 +26,11 @@ class Claim:
     """One claim.
 
     Attributes:
-        sentence: what is claimed, with the place in the paper.
-        better, worse: the system that it favours, and the other one.
-        column: of `evaluate.score`, or "seconds": of training, an epoch.
-        epochs: those that the paper gives the two, in the order better, worse; () for equal ones.
-        times: for "seconds", how many times faster the claim says.
+        sentence: the claim, with its place in the paper.
+        better, worse: the two systems.
+        column: column of `evaluate.score`, or "seconds" of training an epoch.
+        epochs: the numbers of epochs that the paper gives the two, better first; () for equal ones.
+        times: for "seconds", how many times faster the better one is claimed to be.
     """
 
     sentence: str
@@ -49,9 +48,9 @@ def of_paper(paper):
 
 @dataclass
 class Judgement:
-    """What a run says of a claim: the mean `difference`, above 0 where the claim holds, with its interval, and a `verdict`.
+    """The verdict on a claim, and the mean `difference`, above 0 if the claim holds, with its interval.
 
-    `epochs` are those scored of the two systems; `unit` says what the difference is in.
+    `epochs` are the scored epochs of the two systems; `unit` is that of the difference.
     """
 
     sentence: str
@@ -65,7 +64,7 @@ class Judgement:
     per_seed: list = field(default_factory=list)
 
     def plain(self, decides=True):
-        """As `metrics.json` holds it; of a run that decides nothing, without the verdict."""
+        """The dictionary for `metrics.json`; without the verdict if the run does not decide claims."""
         found = {"verdict": self.verdict} if decides else {}
         found |= {"epochs": self.epochs, "unit": self.unit}
         if self.difference is not None:
@@ -83,13 +82,13 @@ def judge(claim, advantages, epochs, training=True):
 
     Args:
         claim: `Claim`.
-        advantages: per seed, one number an image (above 0 where the claim holds), or one number.
-        epochs: (better's, worse's) epoch that was scored.
-        training: whether it is about a way of training, which needs three seeds; else about one network, such as ways to decode
-            its output.
+        advantages: for each seed, one number an image (above 0 if the claim holds), or one number.
+        epochs: the scored epochs of better and worse.
+        training: whether the claim is about a way of training, which needs three seeds, or about one network, such as ways to
+            decode its output.
 
     Returns:
-        `Judgement`. The interval is over seeds where there are several, else over images.
+        `Judgement`. The interval is over seeds if there are several, and otherwise over images.
     """
     means = [float(np.mean(values)) for values in advantages]
     if len(means) > 1:
@@ -105,7 +104,7 @@ def judge(claim, advantages, epochs, training=True):
 
 
 def judge_all(paper, scores, histories=None):
-    """What a run says of all claims of a paper that name systems which it has.
+    """Judge all claims of a paper by a run.
 
     Args:
         paper: key of the paper.
@@ -113,8 +112,8 @@ def judge_all(paper, scores, histories=None):
         histories: {system: rows of its history}, for claims about time.
 
     Returns:
-        List of `Judgement`; a claim whose systems were not run is "not run". Our own hypothesis about a printed number, where
-        there is one, comes last.
+        List of `Judgement`; the verdict is "not run" if a system is missing. Our own hypothesis about a printed number, if there is
+        one, comes last.
     """
     found = [_judgement(claim, scores, histories or {}) for claim in of_paper(paper)]
     hypothesis = published(paper).get("hypothesis")
@@ -122,7 +121,7 @@ def judge_all(paper, scores, histories=None):
 
 
 def _of_hypothesis(hypothesis, scores):
-    """Whether the paper's number lies in the interval of ours, over all images, at the epoch that the hypothesis names."""
+    """Whether the paper's number is in our interval over all images, at the epoch that the hypothesis names."""
     sentence, system, column = (hypothesis[name] for name in ("sentence", "system", "column"))
     if scores.epochs.get(system) != hypothesis["epoch"]:
         return Judgement(sentence, "not run")
@@ -139,7 +138,7 @@ def _judgement(claim, scores, histories):
         if not all(histories.get(system) for system in pair):
             return Judgement(claim.sentence, "not run")
         fast, slow = (np.median([row["seconds"] for row in histories[system]]) for system in pair)
-        equal = (1, 1)  # seconds an epoch: however many there were
+        equal = (1, 1)  # seconds an epoch do not depend on the number of epochs
         return judge(claim, [slow / fast - claim.times], equal)
     if not all(system in scores.tables for system in pair):
         return Judgement(claim.sentence, "not run")
@@ -147,21 +146,21 @@ def _judgement(claim, scores, histories):
 
 
 def _epochs(scores, *pair):
-    """The epochs scored of two systems. What was not trained here, such as a constant, is compared at the other's epoch."""
+    """The scored epochs of two systems; a system that was not trained, such as a constant, has the epoch of the other."""
     epochs = [scores.epochs.get(system, "0") for system in pair]
     return [max(epochs)] * 2 if "0" in epochs else epochs
 
 
 def judge_values(scores, sentence, better, worse, values, *, sign=-1, coloured=None, unit="", digits=3, training=True):
-    """Judge a claim about numbers that scores do not hold, such as the answers of a detector.
+    """Judge a claim about numbers that are not in the scores, such as the answers of a detector.
 
     Args:
-        scores: `Scores` of the run, for the epochs, and for which images have colour.
-        sentence: what is claimed.
+        scores: `Scores` of the run, which has the epochs and tells which images have colour.
+        sentence: the claim.
         better, worse: the two systems, or other names in `values`, such as the truth.
         values: {system: one number an image}.
-        sign: -1 where lower values are better, 1 where higher ones are.
-        coloured: (images,) bool, which of the images have colour; None: `values` are about the images of `scores`.
+        sign: -1 if lower values are better, 1 if higher ones are.
+        coloured: (images,) bool, whether each image has colour; None: `values` are about the images of `scores`.
         unit, digits: how the difference is shown.
         training: see `judge`.
 
@@ -179,7 +178,7 @@ def judge_values(scores, sentence, better, worse, values, *, sign=-1, coloured=N
 
 
 def compare_settings(grid, sentence, column, by, better, worse, lower=False):
-    """Judge a claim about a setting from several trainings: the mean over all others of the settings, one number a seed.
+    """Judge a claim about a setting by several trainings, averaged over all other settings of each seed.
 
     Args:
         grid: pandas DataFrame, one row a training, with its settings, `seed`, the scored `epoch`, and its results.
@@ -189,7 +188,7 @@ def compare_settings(grid, sentence, column, by, better, worse, lower=False):
         lower: whether lower results are better.
 
     Returns:
-        `Judgement`; "not run" where the grid lacks one of the two.
+        `Judgement`; "not run" if the grid lacks one of the two values.
     """
     chosen = grid[grid[by].isin([better, worse])]
     means = chosen.groupby(["seed", by])[column].mean().unstack()
@@ -202,7 +201,7 @@ def compare_settings(grid, sentence, column, by, better, worse, lower=False):
 
 
 def plain(judgements, decides=True):
-    """{sentence: what was found}, as `metrics.json` holds them under "claims"; see `table`."""
+    """{sentence: `Judgement.plain`}, the entry "claims" of `metrics.json`; `decides` as in `table`."""
     return {found.sentence: found.plain(decides) for found in judgements}
 
 
@@ -211,7 +210,7 @@ def table(judgements, decides=True):
 
     Args:
         judgements: list of `Judgement`.
-        decides: False for a quick run, which shows differences and no verdicts.
+        decides: False for a quick run: differences without verdicts.
     """
     import pandas as pd
 
@@ -232,13 +231,13 @@ def table(judgements, decides=True):
 
 
 def over_seeds(merged):
-    """The verdicts of claims whose differences are merged over the seeds of several runs.
+    """Judge claims again whose differences were merged over the seeds of several runs.
 
     Args:
-        merged: {sentence: {"difference": {"per_seed": [...]}, "verdict": …, …}}, as `reproduction.series` merges them.
+        merged: {sentence: {"difference": {"per_seed": [...]}, "verdict": …, …}}, from `reproduction.series.merged`.
 
     Returns:
-        The same with the verdict of all seeds; a claim that was not comparable stays so, and quick runs have no verdicts.
+        The same with verdicts over all seeds; "not comparable" stays, and quick runs have no verdicts.
     """
     result = {}
     for sentence, found in merged.items():

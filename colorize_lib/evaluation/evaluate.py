@@ -1,6 +1,6 @@
-"""Scoring: one pass over a set of images to a table with one row an image, and the constant predictions that need no network.
+"""Scoring: a table of metrics with one row an image, and constant predictions, which need no network.
 
-All metrics are computed in batches on the device from uint8 RGB. What is scored is anything with a method
+All metrics are computed in batches on the device from uint8 RGB. A system to be scored is any object with a method
 `predict_color(rgb) → (ab, rgb)`: a `Colorizer`, or one of the classes below.
 """
 
@@ -21,10 +21,7 @@ GRAY, MEAN, MEDIAN = "gray (ab = 0)", "mean colour", "median colour"
 
 
 class ConstantColor:
-    """A prediction that needs no network: every pixel gets the same `ab`, in Lab units, on its own lightness.
-
-    ab = 0 leaves images gray.
-    """
+    """Gives every pixel the same `ab`, in Lab units, on its own lightness; ab = 0 leaves images gray."""
 
     def __init__(self, ab=(0.0, 0.0)):
         self.ab = np.asarray(ab, "float32")
@@ -36,11 +33,11 @@ class ConstantColor:
 
 
 def constants(train, median=False):
-    """The constant predictions that every table carries: {name: `ConstantColor`}.
+    """The constant predictions that every table has: {name: `ConstantColor`}.
 
     Args:
-        train: `Split` whose mean colour is taken, the best constant by squared error.
-        median: also the median of a and of b, the best constant by absolute error.
+        train: `Split` whose mean colour is the best constant by squared error.
+        median: also return the median of a and of b, the best constant by absolute error.
     """
     found = {GRAY: ConstantColor(), MEAN: ConstantColor(mean_ab(train))}
     return found | ({MEDIAN: ConstantColor(median_ab(train))} if median else {})
@@ -65,7 +62,7 @@ def median_ab(split, batch_size=256):
 
 
 class GivenLightness:
-    """A system that predicts RGB, with the lightness of its prediction replaced by that of the image it colorizes."""
+    """A system that predicts RGB, with the lightness of its predictions replaced by that of the images."""
 
     def __init__(self, system):
         self.system = system
@@ -76,10 +73,9 @@ class GivenLightness:
 
 
 class AtSize:
-    """A system whose network sees every image at `size` × `size` pixels, whatever the images' own size.
+    """A system whose network sees every image at `size` × `size` pixels, so that all systems can be scored on the same images.
 
-    The predicted ab is resized bilinearly and joined with the lightness of the image itself, so that systems of different
-    sizes are scored on the same images.
+    The predicted ab is resized bilinearly and joined with the image's own lightness.
     """
 
     def __init__(self, system, size):
@@ -94,7 +90,7 @@ class AtSize:
 
 
 class Scorer(keras.Model):
-    """RGB batch → dictionary of (batch,) metrics; a model, because `predict` compiles it on any backend."""
+    """RGB batch → dictionary of (batch,) metrics; a `keras.Model`, because `predict` compiles it on every backend."""
 
     def __init__(self, system, columns):
         super().__init__(dtype="float32")
@@ -119,11 +115,11 @@ class Scorer(keras.Model):
             "chroma_detail": metrics.chroma_detail(predicted_lab),
             "chroma_spread": metrics.chroma_spread(predicted_lab),
         }
-        return {column: found[column] for column in self._columns}  # the compiler drops what is not asked for
+        return {column: found[column] for column in self._columns}  # the compiler drops all others
 
 
 class _Untracked:
-    """Keeps a system from becoming a layer of the scorer: it is scored, not owned."""
+    """Hides a system from Keras, so that it does not become a layer of the scorer."""
 
     def __init__(self, value):
         self.value = value
@@ -135,17 +131,17 @@ def score(system, images, batch_size=250, columns=(*METRICS, "mae_lightness")):
     Args:
         system: object with `predict_color`, such as a `Colorizer`.
         images: `Split`, or uint8 RGB array (n, height, width, 3), of at least 11×11 pixels.
-        columns: which of `METRICS` and `MORE_METRICS`.
+        columns: names from `METRICS` and `MORE_METRICS`.
 
     Returns:
         pandas DataFrame, one row an image in the images' order: the `columns` (PSNR in dB; SSIM; mean absolute errors, ΔE2000
-        and chroma in Lab units; the other functions of `color.metrics` for the predicted colour), and `gray`, true where the
-        image itself has no colour.
+        and chroma in Lab units; the other functions of `color.metrics` for the predicted colour), and `gray`, whether the image
+        itself has no colour.
     """
     import pandas as pd
 
     split = images if isinstance(images, Split) else Split.from_arrays(images)
-    # TensorFlow takes a new function for each system for retracing, and warns.
+    # TensorFlow mistakes the new function of each system for retracing, and warns.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     scorer = Scorer(system, columns)
     scorer.compile()
@@ -155,7 +151,7 @@ def score(system, images, batch_size=250, columns=(*METRICS, "mae_lightness")):
 
 
 def score_truth(images, batch_size=250, columns=("colorfulness", "chroma")):
-    """Colourfulness, chroma and others of the images themselves, as `score` has them for predictions."""
+    """Colourfulness, chroma and others of the images themselves, as `score` has them of predictions."""
     return score(_Truth(), images, batch_size, columns=columns)
 
 
@@ -165,10 +161,10 @@ class _Truth:
 
 
 def truncated(split):
-    """The split as the released code of Polychromify hands it to ECCV16 and SIGGRAPH17 for Table 2.
+    """The split as the released code of Polychromify passes it to ECCV16 and SIGGRAPH17 for Table 2.
 
-    There the truth is made from Lab again in float64, multiplied by 255 and cut off to uint8, which makes many values one
-    level darker; it is also what those networks see. The predictions stay float.
+    The code converts the images to Lab and back in float64, multiplies by 255 and truncates to uint8, which makes many values one
+    level darker. The result is both the truth and the networks' input; the predictions stay float.
     """
     from skimage.color import lab2rgb, rgb2lab
 

@@ -1,14 +1,15 @@
 """Networks that judge colorized images: what they show, and whether they are real.
 
-Galvão, Santos and Sánchez-Mateos 2019 (section 6) miss a quantitative measure of colorized images, and ask people which are
-real. Two numbers that need no people:
+Galvão, Santos and Sánchez-Mateos 2019 (section 6) lack a quantitative measure of colorized images, and ask people which images are
+real. Two measures do without people:
 
-- a *classifier* is trained on true images and asked for the classes of colorized ones it has never seen;
-- a *detector* is trained to tell real from colorized versions of images that no colorizer was trained on, and tested on others.
-  Right half of the time, it cannot tell them apart.
+- A *classifier* is trained on true images and asked for the classes of other images, colorized.
+- A *detector* is trained to tell real from colorized versions of images that no colorizer was trained on, and tested on others.
+If it
+  is right half of the time, it cannot tell them apart.
 
-Both see what people see: RGB of 8 bits. They take L and ab, scaled by the convention. Classes are counted from 0; for the
-detector 0 is real and 1 colorized.
+Both see RGB of 8 bits, as people do, converted to L and ab in the convention's scaling. For the detector, class 0 is real and 1 is
+colorized.
 """
 
 import numpy as np
@@ -38,10 +39,10 @@ def colorized(system, split, batch_size=250):
 
 
 def real_and_colorized(real, fake):
-    """What a detector is trained and tested on: the images of `real`, label 0, then those of `fake`, label 1.
+    """The images for a detector: those of `real`, with label 0, then those of `fake`, with label 1.
 
     Raises:
-        InputError: `fake` is not `real` colorized: the two differ in length, by which a constant answer would be right too often.
+        InputError: the two differ in length, so that a constant answer would be right more than half of the time.
     """
     if len(real) != len(fake):
         raise InputError(
@@ -52,7 +53,7 @@ def real_and_colorized(real, fake):
 
 
 def right(judge, split, batch_size=250):
-    """Which images of a split the judge puts into their class: (n,) float32, 1 or 0."""
+    """Whether the judge finds the class of each image of a split: (n,) float32, 1 or 0."""
     batches = Batches(split, batch_size)
     logits = [ops.convert_to_numpy(judge(batches[index][0])) for index in range(len(batches))]
     return (np.concatenate(logits).argmax(-1) == split.labels).astype("float32")

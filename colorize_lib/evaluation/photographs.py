@@ -1,8 +1,8 @@
-"""How near colorized photographs come to the truth, and whether their colours are those that the world has.
+"""How close colorized photographs are to the truth, and whether they have the same colours.
 
-Photographs have any size, each its own; images are uint8 RGB (height, width, 3). ΔE2000 says how far colours are from the truth,
-pixel by pixel; it favours gray over a plausible colour in the wrong place. Shares of hues say whether there is as much green,
-blue and red as in the truth, and not brown everywhere, wherever it is.
+Photographs may differ in size; images are uint8 RGB (height, width, 3). ΔE2000 is the distance to the true colours, pixel by
+pixel; it favours gray over a plausible colour in the wrong place. Shares of hues tell whether there is as much green, blue and
+red as in the truth, wherever they are, and not brown everywhere.
 """
 
 import numpy as np
@@ -15,14 +15,14 @@ HUES = (*metrics.HUES, "red")
 
 
 def without_colour(image):
-    """The image in its own lightness, without colour."""
+    """The image without its colour: its L alone, as RGB."""
     lightness = color.lightness(image)
     lab = ops.concatenate([lightness, ops.zeros_like(lightness), ops.zeros_like(lightness)], axis=-1)
     return ops.convert_to_numpy(color.to_uint8(color.lab_to_rgb(lab)))
 
 
 def table(true_lab, lab):
-    """Results next to their truths, as `compare` gives them, for a batch of one size: both Lab, (batch, height, width, 3)."""
+    """The table of `compare` for a batch of one size: truths and results in Lab, (batch, height, width, 3)."""
     import pandas as pd
 
     gray = ops.concatenate([true_lab[..., :1], ops.zeros_like(true_lab[..., 1:])], axis=-1)
@@ -39,7 +39,7 @@ def table(true_lab, lab):
 
 
 def compare(truths, results):
-    """Each result next to its truth.
+    """Compare each result with its truth.
 
     Args:
         truths, results: sequences of images; a result has the size of its truth.
@@ -58,7 +58,7 @@ def compare(truths, results):
 
 
 def summary(table):
-    """The numbers of a table of `compare` in one dictionary.
+    """Summarize a table of `compare` in one dictionary.
 
     Returns:
         `delta_e2000` and `gray_delta_e2000`, means over the photographs; `nearer_than_gray`, the share of photographs whose
@@ -81,11 +81,11 @@ def summary(table):
 
 
 def edge_delta_e2000(truth, result, share=0.1):
-    """Mean ΔE2000 of the pixels that lie at the strongest edges of the truth's lightness, where enlarged colour bleeds.
+    """Mean ΔE2000 of the pixels at the strongest edges of the truth's lightness, where enlarged colour bleeds.
 
     Args:
         truth, result: images of one size.
-        share: of the pixels, those with the largest gradient of L, widened by two pixels to each side.
+        share: share of the pixels, those with the largest gradient of L; they are widened by two pixels to each side.
     """
     from scipy import ndimage
 

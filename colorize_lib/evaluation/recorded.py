@@ -1,7 +1,7 @@
-"""The recorded runs: what `results/PAPER/` holds of a paper's best run, for the notebooks and for text that speaks of numbers.
+"""The recorded runs: each paper's best run in `results/PAPER/`, for the notebooks' section "From the recorded run".
 
-A notebook's section "From the recorded run" shows these. What was recorded before scores were kept an image has only the means over
-all images, gray ones included, which a sentence then says.
+Runs that were recorded before scores were kept for each image have only means over all images, including gray ones; a sentence
+says so.
 """
 
 import re
@@ -20,9 +20,9 @@ class Recorded:
     """One recorded run.
 
     Attributes:
-        folder: where it lies.
+        folder: the run's folder.
         manifest, metrics: contents of its two JSON files.
-        scores: `Scores`, of the epoch that the paper scores; None where they were not kept.
+        scores: `Scores` of the epoch that the paper scores; None if they were not kept.
         histories: {system: one dictionary an epoch}.
     """
 
@@ -35,7 +35,7 @@ class Recorded:
         self.histories = histories(self.folder)
 
     def sentence(self):
-        """What was run, in a sentence: budget, data, machine and commit."""
+        """A sentence on the run: budget, data, machine and commit."""
         images, test = self.metrics.get("training_images"), self.metrics.get("test_images")
         names = " and ".join(dict.fromkeys(found["name"] for found in self.manifest.get("datasets", {}).values()))
         commit = (self.manifest.get("git_commit") or "unknown")[:7]
@@ -46,7 +46,7 @@ class Recorded:
         return text + (f" scores the {keep} epoch." if keep else " scored the best epoch by validation.")
 
     def table(self, columns=("psnr_rgb", "ssim", "delta_e2000", "colorfulness")):
-        """The table of its systems as text, as `Scores.table`; of an older run, the means over all images."""
+        """The table of the systems, as `Scores.table`; for an older run, means over all images."""
         if self.scores:
             return self.scores.table(columns)
         import pandas as pd
@@ -62,7 +62,7 @@ class Recorded:
         return pd.DataFrame.from_dict(lines, orient="index")
 
     def claims(self):
-        """The table of its claims as text, with verdicts; of an older run, whose verdicts compare unequal epochs, None."""
+        """The table of the claims, with verdicts; None for an older run, which compares unequal epochs."""
         if not self.scores:
             return None
         return claims.table(claims.judge_all(self.paper, self.scores, self.histories))
@@ -73,7 +73,7 @@ class Recorded:
         return self.manifest["notebook"].replace("_", "-")
 
     def pictures(self, name="photos"):
-        """One of its pictures as `plots.Pictures`, None where it has none of that name."""
+        """The picture `name` as `plots.Pictures`, or None if there is none."""
         from PIL import Image
 
         for path in sorted(self.folder.glob(f"figures/{name}.*")):
@@ -83,9 +83,9 @@ class Recorded:
 
 
 def find(paper, root=None):
-    """The recorded run of a paper in the folder `root`, `results/` of the checkout; None where there is none.
+    """The recorded run of a paper in the folder `root`, by default `results/` of the checkout, or None.
 
-    Where the library is installed without its repository, there are no recorded runs.
+    There are no recorded runs where the library is installed without its repository.
     """
     folder = Path(root or files.project_root() / "results") / paper
     try:
@@ -95,14 +95,14 @@ def find(paper, root=None):
 
 
 def show(paper, curve="loss", label="loss", columns=("psnr_rgb", "ssim", "delta_e2000", "colorfulness"), only=""):
-    """Show a paper's recorded run in a notebook: what it was, its table, verdicts on claims, learning curves, and pictures.
+    """Show a paper's recorded run in a notebook: a sentence, its table, verdicts on claims, learning curves, and pictures.
 
     Args:
         paper: key of the paper.
         curve: column of the histories to draw; networks without it are left out.
-        label: text of the curves' vertical axis, with the unit.
-        columns: of the table.
-        only: regular expression: the systems in whose names it is found have their curves drawn.
+        label: label of the curves' vertical axis, with the unit.
+        columns: columns of the table.
+        only: regular expression; only systems whose names contain a match have their curves drawn.
     """
     from IPython.display import display
 

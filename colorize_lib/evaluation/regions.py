@@ -1,7 +1,7 @@
 """How coherent colours are within regions of a picture.
 
-Regions are superpixels of the lightness alone, so that they know nothing of the colours that are judged: SLIC (Achanta et al.
-2012, "SLIC Superpixels Compared to State-of-the-Art Superpixel Methods"), scikit-image's.
+Regions are superpixels of the lightness alone, so that they do not depend on the colours that are judged: scikit-image's SLIC
+(Achanta et al. 2012, "SLIC Superpixels Compared to State-of-the-Art Superpixel Methods").
 """
 
 import numpy as np
@@ -10,13 +10,12 @@ from colorize_lib import color
 
 
 def superpixels(images, segments=40, compactness=0.1):
-    """Regions of like lightness.
+    """Regions of similar lightness.
 
     Args:
         images: (n, height, width, 3), uint8 or float RGB in [0, 1].
-        segments: about how many regions an image has.
-        compactness: weight of distance in space against difference in L, as a share of the image's range of L; more makes regions
-            squarer.
+        segments: approximate number of regions in an image.
+        compactness: weight of distance in space against difference in L; larger values make regions squarer.
 
     Returns:
         (n, height, width) int64: the number of each pixel's region, from 0.
@@ -37,7 +36,7 @@ def within_variance(ab, regions):
         regions: (n, height, width) region numbers from 0, as from `superpixels`.
 
     Returns:
-        (n,) float64. With the whole image as one region it is the variance of the image's colours, of which this is a part.
+        (n,) float64, a part of the variance of the image's colours, which is the result for the whole image as one region.
     """
     ab = np.asarray(ab, "float64").reshape(len(ab), -1, 2)
     results = np.empty(len(ab))

@@ -1,6 +1,4 @@
-"""What a run comes to: the dictionary that `metrics.json` holds, the same from a notebook and from `rescore`; and the pictures
-that every run shows, the bundled photographs colorized.
-"""
+"""The results of a run: its `metrics.json`, the same from a notebook and from `rescore`, tables, and pictures."""
 
 import numpy as np
 
@@ -13,7 +11,7 @@ VALIDATION = "val_"
 
 
 def metrics(paper, folder, scores, *, label, training_images, decides=True):
-    """All that `metrics.json` says of a run in `folder`, from its scores and histories.
+    """The contents of `metrics.json`, from the scores and the histories of a run.
 
     Args:
         paper: key of the paper, whose claims are judged.
@@ -21,7 +19,7 @@ def metrics(paper, folder, scores, *, label, training_images, decides=True):
         scores: `Scores` on the test images.
         label: "paper", "budgeted" or "quick (budgeted)".
         training_images: how many there were.
-        decides: whether claims get a verdict; quick runs decide nothing, and show differences.
+        decides: whether claims get a verdict; False for quick runs, which only have differences.
 
     Returns:
         Dictionary: `scores.metrics()`; `epochs` trained and `minutes` of each system; for each validation column of the
@@ -45,14 +43,13 @@ def metrics(paper, folder, scores, *, label, training_images, decides=True):
     return found | {"claims": claims.plain(claims.judge_all(paper, scores, rows), decides)}
 
 
-def validation_table(published, histories, column, digits=2):
+def validation_table(published, histories, column):
     """The paper's validation numbers next to ours at the last epoch, which the papers print, and at the best one.
 
     Args:
-        published: {system: {column: number at the last epoch, "best": number, "minutes": number}}, the latter two where printed.
+        published: {system: {column: number at the last epoch, "best": number, "minutes": number}}; the last two may be missing.
         histories: {system: history}.
         column: of the history, without "val_".
-        digits: after the point.
 
     Returns:
         pandas DataFrame of text; systems without a history are "not run".
@@ -61,14 +58,14 @@ def validation_table(published, histories, column, digits=2):
 
     lines = {}
     for system, paper in published.items():
-        line = {"paper": number(paper.get(column), digits), "here, last epoch": "not run", "epoch": "–"}
-        line |= {"paper, best": number(paper.get("best"), digits), "here, best epoch": "–", "which": "–"}
+        line = {"paper": number(paper.get(column), 2), "here, last epoch": "not run", "epoch": "–"}
+        line |= {"paper, best": number(paper.get("best"), 2), "here, best epoch": "–", "which": "–"}
         line |= {"minutes: paper": number(paper.get("minutes"), 0), "minutes: here": "–"}
         history = histories.get(system)
         if history:
             best = best_row(history, f"{VALIDATION}{column}")
-            line["here, last epoch"] = number(history[-1][f"{VALIDATION}{column}"], digits)
-            line["here, best epoch"] = number(best[f"{VALIDATION}{column}"], digits)
+            line["here, last epoch"] = number(history[-1][f"{VALIDATION}{column}"], 2)
+            line["here, best epoch"] = number(best[f"{VALIDATION}{column}"], 2)
             line |= {"epoch": f"{history[-1]['epoch']:.0f}", "which": f"{best['epoch']:.0f}"}
             if "minutes" in paper:
                 line["minutes: here"] = number(sum(row["seconds"] for row in history) / 60, 1)
@@ -77,7 +74,7 @@ def validation_table(published, histories, column, digits=2):
 
 
 def flattens(history, column, tolerance=0.01):
-    """The first epoch from which on a curve stays within `tolerance` of its last tenth's mean: it changes no more after that.
+    """The epoch from which on a curve stays within `tolerance` of the mean of its last tenth.
 
     Args:
         history: rows, one an epoch.
@@ -94,10 +91,7 @@ def flattens(history, column, tolerance=0.01):
 
 
 def crosses(history, column):
-    """The first epoch from which on the training curve of `column` lies above that of validation, or None if it never does.
-
-    Of an error, where lower is better, read it the other way: from there on training is worse.
-    """
+    """The epoch from which on the training curve of `column` lies above that of validation, or None if the last epoch does not."""
     above = np.array([row[column] > row[f"{VALIDATION}{column}"] for row in history])
     below = np.flatnonzero(~above)
     if not above[-1]:
@@ -106,12 +100,12 @@ def crosses(history, column):
 
 
 def photographs(systems, photos, count=5):
-    """Photographs that no network was trained on, colorized at their own resolution.
+    """Colorize photographs that no network was trained on, at their own resolution.
 
     Args:
         systems: {name: object with `colorize`}.
         photos: `Split` of whole photographs.
-        count: how many, spread over the split.
+        count: number of photographs, spread over the split.
 
     Returns:
         `plots.Pictures` with a column a system, and {name: mean colourfulness}.
@@ -127,7 +121,7 @@ def photographs(systems, photos, count=5):
 
 
 def side_by_side(systems, split, rows):
-    """The same images colorized by several systems: `plots.Pictures` with the input first and the original last.
+    """Colorize the same images by several systems: `plots.Pictures` with the input first and the original last.
 
     Args:
         systems: {name: object with `predict_color`}.

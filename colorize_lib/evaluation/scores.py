@@ -1,13 +1,13 @@
-"""Scores of a run: one number an image, kept on disk, and the tables and summaries made from them.
+"""Scores of a run: numbers of each image, kept on disk, and the tables and summaries computed from them.
 
-`SYSTEM/scores.csv.gz` in a run folder holds what every row, interval and median is computed from, so that none of them needs the
-weights again. It has one row an image, and twice as many where the network's best epoch by validation is not its last: `weights`
-says which of the two, `epoch` when that was (0: not trained here; "7+30": of a system of two networks), `gray` is 1 where the
-image itself has no colour, and the other columns are those of `evaluate.score`.
+`SYSTEM/scores.csv.gz` in a run folder has everything that tables, intervals and medians need, so that they can be computed
+without the weights. It has one row an image, or two if the network's best epoch by validation is not its last: `weights` is
+"best" or "last", `epoch` is its number (0: not trained here; "7+30": a system of two networks), `gray` is 1 if the image itself
+has no colour, and the other columns are those of `evaluate.score`.
 
-**The main number is a mean over the images that have colour.** Whoever leaves a gray image gray is nearly perfect on it: 199 of
-the 10,000 test images of Tiny ImageNet score 99.7 dB each, which is enough to lift the prediction "no colour at all" above every
-network. The mean over all images, which the papers print, stands next to it.
+**The main number is a mean over the images that have colour.** Leaving a gray image gray is nearly perfect: 199 of the 10,000 test
+images of Tiny ImageNet score 99.7 dB each, which is enough to lift the prediction "no colour at all" above every network. The mean
+over all images, which the papers print, stands next to it.
 """
 
 import gzip
@@ -29,7 +29,7 @@ FILE = "scores.csv.gz"
 
 @dataclass(frozen=True)
 class Quantity:
-    """How a column of scores is shown: its `heading` with unit and the direction that is better, and `digits` after the point."""
+    """How a column of scores is shown: its `heading`, with the unit and an arrow to the better, and `digits` after the point."""
 
     heading: str
     digits: int
@@ -53,7 +53,7 @@ QUANTITIES = {
 
 
 def number(value, digits):
-    """A number as a table shows it: `digits` after the point, 0 as "0", and "–" where there is none."""
+    """A number for a table: with `digits` after the point, 0 as "0", and "–" if there is none."""
     if value is None or not np.isfinite(value):
         return "–"
     text = f"{value:.{digits}f}"
@@ -79,7 +79,7 @@ def write(folder, system, found):
 
 
 def read(folder, system):
-    """{"last" or "best": (epoch, table)} as `write` took them. Raises InputError where there are none or they are damaged."""
+    """{"last" or "best": (epoch, table)}, as given to `write`. Raises InputError if the file is missing or damaged."""
     import pandas as pd
 
     path = Path(folder) / folder_name(system) / FILE
@@ -95,7 +95,7 @@ def read(folder, system):
 
 
 def history(folder, system):
-    """The rows of `SYSTEM/history.csv` in a run folder, numbers by column, one an epoch; [] without the file."""
+    """The rows of `SYSTEM/history.csv` in a run folder, one dictionary of numbers an epoch; [] without the file."""
     path = Path(folder) / folder_name(system) / "history.csv"
     if not path.is_file():
         return []
@@ -108,23 +108,22 @@ def histories(folder):
 
 
 def best_row(rows, column="val_loss"):
-    """The row of a history with the lowest value of `column` (of a PSNR or an accuracy, the highest); without it, the last."""
+    """The row of a history that is best by `column`, see `checkpoint.best_epoch`."""
     return rows[best_epoch(rows, column) - 1]
 
 
 def score_run(systems, images, folder, keep="last", parts=None, **options):
-    """Score systems on the same images, keep the scores in the run folder, and say what they are.
+    """Score systems on the same images, and keep the scores in the run folder.
 
-    Of a system trained in the run, the weights of the last epoch and of the best one are scored, each as it lies on disk, and
-    those of `keep` are in its network afterwards. Whatever was not trained there, such as a constant or a public network,
-    is scored as it is.
+    Of a system that was trained in the run, the weights on disk of the last and of the best epoch are scored, and the network has
+    those of `keep` afterwards. Other systems, such as a constant or a public network, are scored as they are.
 
     Args:
         systems: {name: object with `predict_color`}.
         images: `Split`, or uint8 RGB array; the same for all.
         folder: the run folder.
-        keep: "last" or "best", the epoch that the tables show.
-        parts: {name: {folder in the run folder: network}} for a system of networks that are trained under other names.
+        keep: "last" or "best", the epoch that tables show.
+        parts: {name: {folder in the run folder: network}} for systems of networks that were trained under other names.
         options: of `evaluate.score`.
 
     Returns:
@@ -135,7 +134,7 @@ def score_run(systems, images, folder, keep="last", parts=None, **options):
         networks = parts.get(name, {name: getattr(system, "network", None)})
         networks = {part: network for part, network in networks.items() if history(folder, part)}
         same = _epochs(folder, networks, "last") == _epochs(folder, networks, "best")
-        # The weights of `keep` come last, and stay in the network.
+        # The weights of `keep` are loaded last, and stay in the network.
         order = ["last"] if same else sorted(("last", "best"), key=lambda which: which == keep)
         found = {}
         for which in order:
@@ -149,12 +148,12 @@ def score_run(systems, images, folder, keep="last", parts=None, **options):
             raise InputError(
                 f"There are no weights of {name} in {folder}, and no scores: train it again, or leave it out."
             )
-        write(folder, name, kept | found)  # scores of weights that are gone stay
+        write(folder, name, kept | found)  # scores whose weights no longer exist are kept
     return Scores.read(folder, keep, systems)
 
 
 def _epochs(folder, names, which):
-    """The epoch of the `which` weights as text; of several networks all of them, unless they are the same."""
+    """The epoch of the `which` weights as text, such as "7"; of several networks with different ones, "7+30"."""
     rows = (history(folder, name) for name in names)
     found = [str(int((row[-1] if which == "last" else best_row(row))["epoch"])) for row in rows]
     return "+".join(found if len(set(found)) > 1 else found[:1]) or "0"
@@ -165,10 +164,9 @@ class Scores:
 
     Attributes:
         keep: "last" or "best".
-        tables: {system: pandas DataFrame, one row an image}, of the epoch that `keep` says.
-        epochs: {system: that epoch, as text}; "0" where nothing was trained.
-        others: as `tables`, of the other of the two epochs; a system whose last epoch is its best has the same table in both.
-        other_epochs: as `epochs`, of `others`.
+        tables: {system: pandas DataFrame, one row an image}, of the epoch that `keep` names.
+        epochs: {system: number of that epoch, as text}; "0" for a system that was not trained.
+        others, other_epochs: as `tables` and `epochs`, of the other epoch; the same if the last epoch is the best.
     """
 
     def __init__(self, found, keep="last"):
@@ -176,7 +174,7 @@ class Scores:
             raise InputError(f'keep is {keep!r}: it must be "last" or "best".')
         self.keep = keep
         other = "best" if keep == "last" else "last"
-        # Where the best epoch is the last, only the latter was scored.
+        # If the best epoch is the last one, there is only "last".
         chosen = {name: parts.get(keep, parts["last"]) for name, parts in found.items()}
         others = {name: parts.get(other, parts["last"]) for name, parts in found.items()}
         self.epochs, self.tables = ({name: part[place] for name, part in chosen.items()} for place in (0, 1))
@@ -184,14 +182,14 @@ class Scores:
 
     @classmethod
     def read(cls, folder, keep="last", systems=None):
-        """The scores in a run folder: of `systems`, or of all that it has."""
+        """The scores in a run folder, of `systems` or of all."""
         if systems is None:
             systems = [path.parent.name for path in sorted(Path(folder).glob(f"*/{FILE}"))]
         names = {folder_name(name): name for name in (evaluate.GRAY, evaluate.MEAN, evaluate.MEDIAN)}
         return cls({names.get(name, name): read(folder, name) for name in systems}, keep)
 
     def averaged(self, groups):
-        """`Scores` of groups of systems, such as one network trained with several seeds: of each image the mean over the group.
+        """`Scores` of groups of systems, such as one network trained with several seeds: each image has the mean over the group.
 
         Args:
             groups: {name: names of the systems in the group}.
@@ -214,17 +212,17 @@ class Scores:
 
     @property
     def images(self):
-        """How many images were scored, and how many of them have no colour."""
+        """The number of scored images, and how many of them have no colour."""
         table = next(iter(self.tables.values()))
         return len(table), int(table["gray"].sum())
 
     def values(self, system, column, coloured=True):
-        """One number an image: of the images that have colour, or of all."""
+        """A column of the images that have colour, or of all images."""
         table = self.tables[system]
         return table.loc[~table["gray"], column] if coloured else table[column]
 
     def advantage(self, better, worse, column):
-        """How much better one system is than another on each coloured image: above 0 where it is, (images,) float64."""
+        """How much better one system is than another on each coloured image: (images,) float64, above 0 if it is better."""
         sign = QUANTITIES[column].sign or 1
         return sign * (self.values(better, column) - self.values(worse, column)).to_numpy("float64")
 
@@ -232,8 +230,8 @@ class Scores:
         """{system: {column: {"mean", "low", "high", "median"}, "images": n, "epoch": text}}, 95 % intervals over images.
 
         Args:
-            coloured: of the images that have colour only, or of all.
-            other: of the other epoch, see `others`.
+            coloured: only the images that have colour, or all.
+            other: the other epoch, see `others`.
         """
         tables, epochs = (self.others, self.other_epochs) if other else (self.tables, self.epochs)
         found = {}
@@ -244,10 +242,10 @@ class Scores:
         return found
 
     def metrics(self):
-        """What `metrics.json` says of the systems.
+        """The part of `metrics.json` about the systems.
 
-        `systems` is about the coloured images, `all_images` the papers' average; `other_epoch` is the same of the networks' other
-        epoch (the best where the last is scored), of the systems that have one.
+        `systems` is about the coloured images, `all_images` is the papers' average, and `other_epoch` has both for the other
+        epoch of the systems that have one.
         """
         count, gray = self.images
         different = [name for name in self.epochs if self.epochs[name] != self.other_epochs[name]]
@@ -267,9 +265,9 @@ class Scores:
         }
 
     def table(self, columns=("psnr_rgb", "ssim", "delta_e2000", "colorfulness")):
-        """The main table as text: a row a system, with the epoch scored; means over the coloured images.
+        """The main table as text: one row a system, with the scored epoch, and means over the coloured images.
 
-        Where a column has a better direction, the median stands next to the mean, and the mean over all images if some are gray.
+        Columns with a better direction also have the median and, if some images are gray, the mean over all images.
         """
         import pandas as pd
 
@@ -292,12 +290,12 @@ class Scores:
         """The paper's numbers next to ours.
 
         Args:
-            rows: {system: {column: the paper's number}}, in the order to show; a system that was not scored says "not run".
+            rows: {system: {column: the paper's number}}, in the order to show; a system that was not scored is "not run".
             columns: the columns to compare.
 
         Returns:
-            pandas DataFrame of text. "here" is the mean over all images with its 95 % interval, as the papers average;
-            "coloured" leaves the gray ones out; "best epoch" (or "last epoch") is the other epoch, over all images.
+            pandas DataFrame of text. "here" is the mean over all images, the papers' average, with its 95 % interval; "coloured"
+            leaves out gray images; "best epoch" (or "last epoch") is the other epoch, over all images.
         """
         import pandas as pd
 
