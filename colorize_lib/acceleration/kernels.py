@@ -1,8 +1,8 @@
-"""Kernels for TensorFlow on a CPU: fewer passes over memory, and matrix products, for the same results.
+"""Kernels for TensorFlow on a CPU, with the same results in fewer passes over memory and by matrix products.
 
-TensorFlow's CPU kernels read and write memory once for each operation, and XLA compiles a chain of operations to one loop. Yet
-XLA's convolutions are slower than TensorFlow's on a CPU, so whole models are not compiled by it. JAX compiles everything by XLA
-anyway.
+TensorFlow's CPU kernels read and write memory once for each operation, while XLA compiles a chain of operations to one loop. XLA's
+convolutions are slower than TensorFlow's on a CPU, though, so only parts of models are compiled by it. JAX compiles everything by
+XLA.
 """
 
 import functools
@@ -20,8 +20,8 @@ def enabled():
 def fused(function):
     """Decorator: within a compiled step, `function` of tensors and hashable values (tensors first) becomes one pass over memory.
 
-    Each new shape costs some tenths of a second. Nothing changes where nothing is compiled, outside `fit`, `evaluate` and
-    `predict`, nor on other backends or on a GPU. Results differ in the last digit of float32.
+    Each new shape takes some tenths of a second to compile. Nothing changes outside compiled steps (`fit`, `evaluate` and
+    `predict`), on other backends, or on a GPU. Results differ in the last digit of float32.
     """
 
     @functools.wraps(function)
@@ -34,12 +34,12 @@ def fused(function):
 
 
 def on_tensorflow(tensor):
-    """Whether `tensor` has values, now or in a later step, that TensorFlow computes, and these kernels are enabled."""
+    """Whether TensorFlow computes `tensor`, which is not symbolic, and these kernels are enabled."""
     return enabled() and keras.backend.backend() == "tensorflow" and not isinstance(tensor, keras.KerasTensor)
 
 
 def on_tensorflow_cpu(tensor):
-    """As `on_tensorflow`, on a CPU."""
+    """Like `on_tensorflow`, on a CPU."""
     return tensorflow_cpu() and not isinstance(tensor, keras.KerasTensor)
 
 
@@ -53,7 +53,7 @@ def tensorflow_cpu():
 
 
 def one_pass():
-    """Whether what is being computed is compiled to one pass, so that repeated arithmetic costs less than memory."""
+    """Whether the current code is compiled to one pass over memory, in which repeating arithmetic is cheap."""
     if keras.backend.backend() != "tensorflow":
         return enabled() and keras.backend.backend() == "jax"
     import tensorflow as tf
@@ -69,7 +69,7 @@ def _compiled(function):
 
 
 def batch_normalization(x, scale, offset, epsilon):
-    """Normalize a batch in training by TensorFlow's own kernel; Keras takes about ten operations in float32.
+    """Normalize a batch in training by TensorFlow's own kernel instead of Keras' ten or so operations in float32.
 
     Args:
         x: (batch, height, width, channels) in any precision.
@@ -77,7 +77,7 @@ def batch_normalization(x, scale, offset, epsilon):
         epsilon: added to the variance.
 
     Returns:
-        Normalized `x` in its own precision; mean and variance, biased, of the channels, float32.
+        Normalized `x` in its own precision, and the channels' means and biased variances, float32.
     """
     import tensorflow as tf
 
@@ -91,8 +91,8 @@ def batch_normalization(x, scale, offset, epsilon):
 def add_bias(x, bias):
     """Add `bias` (channels,) to `x` (batch, ..., channels), with a gradient of the bias that keeps all terms.
 
-    TensorFlow's own operation, which Keras uses, sums that gradient in bfloat16: over the 65,536 terms of 64 maps of 32×32 pixels,
-    only 1/15 of the sum survived. Here it is right to within one rounding.
+    TensorFlow's own operation, which Keras uses, sums that gradient in bfloat16: of the 65,536 terms of 64 maps of 32×32 pixels,
+    only 1/15 of the sum survived. Here it is correct up to one rounding.
     """
     import tensorflow as tf
 
@@ -108,11 +108,11 @@ def add_bias(x, bias):
 
 
 def leaky_relu(x, slope):
-    """Leaky ReLU of slope > 0, whose gradient reads its output, which has the signs of its input.
+    """Leaky ReLU of slope > 0 whose gradient reads its output, which has the signs of its input.
 
-    TensorFlow 2.21's graph optimizer merges convolution, bias and leaky ReLU, fails where the gradient still reads the sum in
-    between, and then prints a message for each model. That is so where only the gradient of the input is wanted, which is what a
-    generator asks of its discriminator.
+    TensorFlow 2.21's graph optimizer merges convolution, bias and leaky ReLU. It fails, and prints a message for each model, if the
+    gradient still reads the sum in between, as it does when only the gradient of the input is needed: a generator needs that of its
+    discriminator.
     """
     import tensorflow as tf
 
@@ -127,8 +127,8 @@ def leaky_relu(x, slope):
 def convolution(x, kernel, strides, padding):
     """Keras' convolution, with a faster gradient of the weights in bfloat16.
 
-    Where a map has no more positions than filters, that gradient is one matrix product for each tap, of the part of `x` that
-    the tap saw, transposed, and the gradient of the result. oneDNN's kernel takes 1.0 to 10 times as long there.
+    If a map has no more positions than filters, that gradient is one matrix product for each tap: the transposed part of `x` that
+    the tap saw times the gradient of the result. oneDNN's kernel takes 1.0 to 10 times as long for such maps.
 
     Args:
         x: (batch, height, width, channels), all but the batch known.
@@ -159,7 +159,7 @@ def convolution(x, kernel, strides, padding):
 
 
 def transposed_convolution(x, kernel, size, strides, padding):
-    """Keras' transposed convolution, accelerated as `convolution`.
+    """Keras' transposed convolution, accelerated like `convolution`.
 
     `size` is (height, width) of the result, and `kernel` is (rows, columns, filters, channels).
     """
@@ -184,8 +184,8 @@ def transposed_convolution(x, kernel, size, strides, padding):
 def upsampled_convolution(x, kernel, factor):
     """Convolution with "same" padding and strides of 1 of `x` after nearest-neighbour upsampling by `factor`.
 
-    It is one transposed convolution of `x` itself, because a pixel and its copies meet a sum of weights. For 3×3 weights and
-    factor 2 that takes 4/9 of the products.
+    It is a single transposed convolution of `x`, because a pixel and its copies are multiplied by a sum of weights. For 3×3 weights
+    and factor 2, this takes 4/9 of the products.
 
     Args:
         x: (batch, height, width, channels), all but the batch known.
@@ -203,7 +203,7 @@ def _absorbing(kernel, factor, dtype):
     """The weights of that transposed convolution, (new rows, new columns, filters, channels)."""
     for axis in (0, 1):
         taps = ops.unstack(kernel, axis=axis)
-        # As many sums as make "same" padding that of the convolution: of an even number of taps, the last is 0.
+        # The number of sums for which "same" padding is that of the convolution; of an even number of taps, the last sum is 0.
         firsts = [len(taps) - 1 - i for i in range(factor + 2 * (len(taps) // 2))]
         zero = ops.zeros_like(taps[0])
         kernel = ops.stack([sum(taps[max(0, first) : max(0, first + factor)], zero) for first in firsts], axis=axis)
@@ -230,7 +230,7 @@ def _weight_gradient(large, small, shape, options):
         margins.append([before, max(length - extent - before, 0)])
         lengths.append(length)
     padded = tf.pad(large, [[0, 0], *margins, [0, 0]])[:, : lengths[0], : lengths[1]]
-    # A slice with steps is slow in TensorFlow, so the steps become axes.
+    # Slices with steps are slow in TensorFlow, so the steps become axes.
     down, right = strides
     blocks = tf.reshape(padded, (-1, lengths[0] // down, down, lengths[1] // right, right, shape[2]))
     small = tf.reshape(small, (-1, shape[3]))
@@ -243,7 +243,7 @@ def _weight_gradient(large, small, shape, options):
 
 
 def adam(variable, momentum, velocity, gradient, step, learning_rate, beta_1, beta_2, epsilon):
-    """One step of Adam by TensorFlow's own kernel in one pass over memory; Keras takes about ten.
+    """One step of Adam by TensorFlow's own kernel, in one pass over memory instead of Keras' ten or so.
 
     Args:
         variable, momentum, velocity: TensorFlow variables, float32; changed in place.

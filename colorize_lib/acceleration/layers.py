@@ -1,8 +1,8 @@
-"""Keras' layers with the same results, computed by faster kernels where the backend has them.
+"""Drop-in replacements of Keras' layers, with the same results from faster kernels where the backend has them.
 
-An object of these classes is the *twin* of a plain layer: it has no attributes of its own, but those of the plain layer,
-variables, name and `trainable` included, so that nothing has to be kept in sync. Classes are named as Keras', because Keras
-finds the weights in a file by the names of classes.
+An object of these classes is the *twin* of a plain layer: it shares all attributes of the plain layer, including variables,
+name and `trainable`, so that nothing has to be kept in sync. The classes have the names of Keras' classes, by which Keras finds
+the weights in a file.
 """
 
 import keras
@@ -13,7 +13,7 @@ from colorize_lib.acceleration import kernels
 
 
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Trained on images by TensorFlow's own kernel on a CPU: see `kernels.batch_normalization`."""
+    """Trains on images by TensorFlow's own kernel on a CPU: see `kernels.batch_normalization`."""
 
     def call(self, inputs, training=None, mask=None):
         if not (training and self.trainable and mask is None and self._has_kernel(inputs)):
@@ -32,9 +32,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 class Conv2D(keras.layers.Conv2D):
-    """A convolution and, before it, the nearest-neighbour upsampling by the factor `upsampling`, computed on the smaller map.
+    """A convolution after nearest-neighbour upsampling by the factor `upsampling`, computed on the smaller map.
 
-    On a CPU see `kernels.convolution` and `kernels.upsampled_convolution`.
+    For a CPU, see `kernels.convolution` and `kernels.upsampled_convolution`.
     """
 
     __slots__ = ("upsampling",)  # the one attribute that the plain layer must not see
@@ -43,7 +43,7 @@ class Conv2D(keras.layers.Conv2D):
         if self.data_format != "channels_last":
             return super().call(inputs)
         outputs = _finished(self, self._convolved(inputs))
-        # A kernel of 1×1 sees one pixel at a time: its results are copied instead of its inputs.
+        # A kernel of 1×1 sees one pixel at a time, so its outputs can be copied instead of its inputs.
         return _upsampled(outputs, self.upsampling) if self.kernel_size == (1, 1) else outputs
 
     def _convolved(self, inputs):
@@ -66,7 +66,7 @@ class Conv2D(keras.layers.Conv2D):
 
 
 class Conv2DTranspose(keras.layers.Conv2DTranspose):
-    """On a CPU see `kernels.convolution`."""
+    """For a CPU, see `kernels.transposed_convolution`."""
 
     def call(self, inputs):
         if self.data_format != "channels_last":
@@ -94,7 +94,7 @@ class Dense(keras.layers.Dense):
 
 
 class LeakyReLU(keras.layers.LeakyReLU):
-    """On TensorFlow, the gradient does without the input: see `kernels.leaky_relu`."""
+    """On TensorFlow, the gradient does not read the input: see `kernels.leaky_relu`."""
 
     def call(self, inputs):
         if kernels.on_tensorflow(inputs) and self.negative_slope > 0:
@@ -110,7 +110,7 @@ def twin(layer, upsampling=1):
 
     Args:
         layer: layer or operation of a functional model.
-        upsampling: factor of the nearest-neighbour upsampling that a convolution takes over from the layer before.
+        upsampling: factor of the nearest-neighbour upsampling that a convolution takes over from the previous layer.
     """
     if type(layer) not in _TWINS or layer.activity_regularizer is not None or layer.quantization_mode is not None:
         return layer
@@ -121,22 +121,22 @@ def twin(layer, upsampling=1):
 
 
 def share(kind, original):
-    """An object of class `kind` that has the attributes of `original`, now and after any change of either."""
+    """An object of class `kind` that shares all attributes with `original`, also when they change."""
     twin = object.__new__(kind)
     object.__setattr__(twin, "__dict__", original.__dict__)
     return twin
 
 
 def upsampling_before(layer, inputs):
-    """What a convolution may read instead of a nearest-neighbour `UpSampling2D`.
+    """The nearest-neighbour `UpSampling2D` that a convolution can take over.
 
     Args:
         layer: any layer.
         inputs: its symbolic input.
 
     Returns:
-        The input of the `UpSampling2D` and its factor, or None where `layer` is no convolution with strides of 1 and "same"
-        padding, or is not preceded by such a layer.
+        The input of the `UpSampling2D` and its factor, or None if there is none, or if `layer` is no convolution with strides of 1
+        and "same" padding.
     """
     before = inputs._keras_history.operation if type(layer) is keras.layers.Conv2D else None
     if type(before) is not keras.layers.UpSampling2D:
@@ -147,12 +147,12 @@ def upsampling_before(layer, inputs):
     if (layer.dilation_rate, layer.groups) != ((1, 1), 1) or not _is_of_keras(layer.activation):
         return None
     source = before._inbound_nodes[inputs._keras_history.node_index].input_tensors[0]
-    # An upsampling that rounds to fewer digits than the convolution reads must stay.
+    # An upsampling that rounds to a lower precision than the convolution's must stay.
     return (source, before.size[0]) if source.dtype == inputs.dtype else None
 
 
 def _is_of_keras(activation):
-    """Whether `activation` is one of Keras', each of which looks at one pixel at a time."""
+    """Whether `activation` is one of Keras' own, which act on one pixel at a time."""
     return getattr(keras.activations, activation.__name__, None) is activation
 
 
@@ -164,7 +164,7 @@ def _finished(layer, outputs):
             outputs = ops.add(outputs, bias)
         elif kernels.on_tensorflow_cpu(outputs):
             outputs = kernels.add_bias(outputs, bias)
-        else:  # in float32, so that the bias' gradient is summed up in it; XLA makes one pass of it
+        else:  # in float32, for the sum of the bias' gradient; XLA makes one pass of it
             outputs = ops.cast(ops.cast(outputs, "float32") + ops.cast(bias, "float32"), "bfloat16")
     return layer.activation(outputs)
 
@@ -174,6 +174,6 @@ def _upsampled(x, factor):
 
 
 def _has_kernels(layer, inputs):
-    """Whether `kernels` has a faster way for convolution `layer`: on TensorFlow and a CPU, for maps of known size."""
+    """Whether `kernels` has a faster way for the convolution `layer`: on TensorFlow and a CPU, for maps of known size."""
     plain = layer.data_format == "channels_last" and layer.dilation_rate == (1, 1) and getattr(layer, "groups", 1) == 1
     return plain and None not in inputs.shape[1:] and kernels.on_tensorflow_cpu(inputs)

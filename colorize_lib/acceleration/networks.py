@@ -1,4 +1,4 @@
-"""A network of plain Keras layers, computed by faster ones."""
+"""Networks of plain Keras layers, computed by faster layers."""
 
 from collections import Counter
 
@@ -9,19 +9,19 @@ from colorize_lib.acceleration import kernels, layers
 
 
 def accelerate(network):
-    """A network equal to `network` that trains faster.
+    """A network that gives the same results as `network` and trains faster.
 
-    Both share their variables: what one learns or loads, the other has. Layers keep their names and their order, and weights files
-    fit both; outputs differ by rounding only. An `UpSampling2D` that a convolution takes over is missing from the result. So save,
-    load and print `network`; train and apply the result.
+    Both share their variables, so that weights which one learns or loads are also the other's. Layers keep their names and
+    their order, and files of weights fit both; outputs differ only by rounding. Save, load and print `network`; train and apply
+    the result, in which an `UpSampling2D` may be missing, because a convolution took it over.
 
     Args:
-        network: functional or sequential `keras.Model`, built. What has no faster way, such as layers of other classes, is left as
-            it is. Models within the network are accelerated as well.
+        network: functional or sequential `keras.Model`, built. Layers without a faster way are kept as they are. Models within the
+            network are accelerated as well.
 
     Returns:
-        An uncompiled functional `keras.Model`; or `network` itself where it is a subclassed model, whose computation is unknown, or
-        where COLORIZE_ACCELERATE=0 is set.
+        An uncompiled functional `keras.Model`; or `network` itself if it is a subclassed model, whose computation is unknown, or if
+        COLORIZE_ACCELERATE=0 is set.
     """
     if not kernels.enabled() or type(network) not in (Functional, keras.Sequential) or not network.built:
         return network
@@ -30,13 +30,13 @@ def accelerate(network):
         if type(network) is keras.Sequential
         else (network.input, network.output)
     )
-    # A new model of the same layers, because `clone_model` would compile what is compiled, and takes no `Sequential` with `call`.
+    # A new model of the same layers: `clone_model` compiles a compiled model, and does not accept a `Sequential` with `call`.
     plain = keras.Model(*ends, name=network.name)
     uses = Counter(id(node.operation) for nodes in plain._nodes_by_depth.values() for node in nodes)
     twins = {}
 
     def call(layer, *arguments, **options):
-        """Calls the twin of `layer`, of which there is one even where a network uses a layer twice."""
+        """Call the twin of `layer`; a layer that is used twice has only one."""
         factor = 1
         if arguments and uses[id(layer)] == 1 and (taken_over := layers.upsampling_before(layer, arguments[0])):
             source, factor = taken_over

@@ -7,7 +7,7 @@ from colorize_lib.acceleration.layers import share
 
 
 class Adam(keras.optimizers.Adam):
-    """Keras' Adam with the same results, by `kernels.adam` on a CPU."""
+    """Keras' Adam, computed by `kernels.adam` on a CPU."""
 
     def update_step(self, gradient, variable, learning_rate):
         if self.amsgrad or variable.dtype != "float32" or not kernels.on_tensorflow_cpu(gradient):
@@ -27,14 +27,14 @@ class Adam(keras.optimizers.Adam):
 
 
 def accelerate_optimizer(optimizer):
-    """An optimizer equal to `optimizer`, with the same configuration and state, that computes faster.
+    """An optimizer that computes faster than `optimizer`, with the same results.
 
     Args:
-        optimizer: any Keras optimizer. Of Adam a faster one is known; the result has all attributes of `optimizer`, now and after a
-            change of either, such as of its learning rate.
+        optimizer: any Keras optimizer.
 
     Returns:
-        The faster optimizer, or `optimizer` itself where none is known, or where COLORIZE_ACCELERATE=0 is set.
+        For Adam, a faster optimizer that shares all attributes with `optimizer`, also when they change, such as the learning
+        rate; any other optimizer itself, also if COLORIZE_ACCELERATE=0 is set.
     """
     if not kernels.enabled() or type(optimizer) is not keras.optimizers.Adam:
         return optimizer

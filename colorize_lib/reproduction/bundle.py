@@ -2,7 +2,7 @@
 
     python -m colorize_lib bundle cifar10 photos --part 500M
 
-writes `bundle/colorize.tar`, or parts of it, and their hashes. On the other machine, which needs nothing but Python 3.11:
+writes `bundle/colorize.tar`, or parts of it, and their hashes. The other machine needs only Python 3.11:
 
     sha256sum -c SHA256SUMS && cat colorize.tar* | tar xf - && python3.11 colorize/run.py vacgan PROFILE=paper
 
@@ -23,7 +23,7 @@ FOLDER = "colorize"  # in the archive
 
 
 def size(text):
-    """Bytes of "500M" or "2G" (powers of 1000, as disks are sold). Raises InputError for anything else."""
+    """Bytes of "500M" or "2G", in powers of 1000. Raises InputError for another form."""
     found = re.fullmatch(r"(\d+)([kMG]?)B?", text)
     if not found or not int(found[1]):
         raise InputError(f"{text!r} is no size of a part: write a number and k, M or G, such as 500M.")
@@ -31,7 +31,7 @@ def size(text):
 
 
 class _Parts(io.RawIOBase):
-    """A file that is written in parts of at most `limit` bytes, each hashed; None: in one piece."""
+    """A file that is written in hashed parts of at most `limit` bytes; None: in one piece."""
 
     def __init__(self, path, limit):
         self.path, self.limit, self.hashes = path, limit, {}
@@ -75,8 +75,8 @@ def bundle(datasets, output, wheels, part=None):
     """Write the archive.
 
     Args:
-        datasets: names; everything prepared of them in the data home is taken, in all sizes and splits.
-        output: folder of the archive, emptied of an earlier one.
+        datasets: names of datasets; all their prepared sizes and splits in the data home are included.
+        output: folder of the archive; an earlier archive is deleted.
         wheels: folder of wheels, made by `make wheelhouse`.
         part: bytes of a part, or None.
 
@@ -84,7 +84,7 @@ def bundle(datasets, output, wheels, part=None):
         Paths of the archive's parts.
 
     Raises:
-        InputError: no wheels, a dataset that is not prepared, no checkout of git, no space.
+        InputError: wheels are missing, a dataset is not prepared, this is no git checkout, or the disk is full.
     """
     output, wheels = Path(output), Path(wheels)
     lacking = [missing(files.project_root() / name, wheels) for name in ("requirements.txt", "requirements-jax.txt")]
@@ -120,7 +120,7 @@ def bundle(datasets, output, wheels, part=None):
 
 
 def missing(requirements, wheels):
-    """The packages, NAME==VERSION, that a requirements file asks for here, and of which there is no wheel or source archive."""
+    """The packages, NAME==VERSION, that a requirements file needs on this machine and that have no wheel or source archive."""
     from packaging.requirements import Requirement
 
     there = set()
@@ -146,7 +146,7 @@ def _anonymous(entry):
 
 
 def _code():
-    """The files of the checkout that git knows, as they are now."""
+    """The files that git tracks, as they are in the working tree."""
     return [
         path for name in _git("ls-files", "-z").split("\0") if name and (path := files.project_root() / name).is_file()
     ]
@@ -158,7 +158,7 @@ def _git(*arguments):
             ["git", "-C", files.project_root(), *arguments], capture_output=True, text=True, check=True
         ).stdout
     except (OSError, subprocess.CalledProcessError) as error:
-        raise InputError("The code is bundled from a checkout of git, and this is none.") from error
+        raise InputError("The code is bundled from a git checkout, and this is not one.") from error
 
 
 def _prepared(home, name):

@@ -1,8 +1,8 @@
-"""`run.py` of a bundle: installs what lies next to it, without network, and reproduces a paper.
+"""`run.py` of a bundle: installs the bundle without network, and reproduces a paper.
 
     python3.11 run.py vacgan PROFILE=paper EPOCHS=3
 
-Results lie in `runs/`; bring the run's folder back and `make collect RUNS=FOLDER` there. It needs Python alone: no make, no git.
+Results are in `runs/`; copy the run's folder back and `make collect RUNS=FOLDER` there. This needs neither make nor git.
 """
 
 import os
@@ -35,7 +35,7 @@ def main():
 
 
 def _complete(requirements):
-    """Whether the wheelhouse has TensorFlow, if it is asked for: without it, JAX is what the bundle is for."""
+    """Whether the wheelhouse has TensorFlow if the requirements need it; a bundle without it is for JAX."""
     wanted = "tensorflow==" in requirements.read_text(encoding="utf-8")
     return not wanted or bool(list((HERE / "wheelhouse").glob("tensorflow-*.whl")))
 

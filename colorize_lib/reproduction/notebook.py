@@ -1,4 +1,4 @@
-"""Run a notebook without a browser: parameters checked first, progress on the terminal, results in the run folder."""
+"""Run a notebook without a browser, with progress on the terminal and results in the run folder."""
 
 import contextlib
 import json
@@ -18,11 +18,11 @@ from colorize_lib.reproduction import closing, standalone
 from colorize_lib.reproduction import parameters as parameters_module
 
 LIBRARY = Path(__file__).parents[2]
-START_TIMEOUT = 300  # seconds; a busy machine takes its time to start Python
+START_TIMEOUT = 300  # seconds; starting Python is slow on a busy machine
 
 
 def notebook_path(name):
-    """Path of the notebook of the paper with the key `name`. Raises InputError with the known keys."""
+    """Path of the notebook of the paper with the key `name`. Raises InputError for an unknown key."""
     if name not in papers.KEYS:
         raise InputError(f"There is no notebook for {name!r}: the names are {', '.join(papers.KEYS)}.")
     return files.project_root() / "notebooks" / f"{papers.published(name, 'notebook')}.ipynb"
@@ -35,13 +35,13 @@ def declared(path):
     for cell in nbformat.read(path, as_version=4).cells:
         if "parameters" in cell.metadata.get("tags", ()):
             names = {"parameters": parameters_module}
-            exec(cell.source, names)  # our own notebook: the same code that its kernel is about to run
+            exec(cell.source, names)  # our own notebook: its kernel is about to run the same code
             return {name: value for name, value in names.items() if name.isupper()}
     raise InputError(f"The notebook {path} has no cell tagged 'parameters'; restore it from the repository.")
 
 
 def plan(name, assignments=()):
-    """What `reproduce` would run: the notebook's path, the run folder, the given parameters, and all of them resolved.
+    """What `reproduce` will run: the notebook's path, the run folder, the given parameters, and all parameters, resolved.
 
     Raises InputError for a wrong parameter.
     """
@@ -54,7 +54,7 @@ def plan(name, assignments=()):
 
 
 def reproduce(name, assignments=()):
-    """Execute the notebook of paper `name` with papermill and leave it, its HTML and its results in the run folder.
+    """Execute the notebook of paper `name` with papermill; the notebook, its HTML and its results are in the run folder.
 
     Args:
         name: key of the paper, one of `papers.KEYS`.
@@ -64,20 +64,20 @@ def reproduce(name, assignments=()):
         The run folder.
 
     Raises:
-        InputError: a wrong parameter (before any work starts), or what stopped the notebook, as one sentence.
+        InputError: a wrong parameter (before any work starts), or, as one sentence, what stopped the notebook.
     """
     path, folder, given, resolved = plan(name, assignments)
-    failed = folder.with_name(f"{folder.name}.failed.ipynb")  # not in the folder, which may be that of a finished run
+    failed = folder.with_name(f"{folder.name}.failed.ipynb")  # not in the folder, whose run may be finished
     begun = time.monotonic()
     print(f"{name}: {resolved.label} run in {folder}", flush=True)
     with files.lock(folder, "run"):
-        pass  # otherwise the notebook would say only after its data are loaded that another process works there
+        pass  # the notebook itself would notice another process only after loading its data
     with _environment(folder), files.disk_errors(folder), tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / path.name
         try:
             _execute(path, output, given, failed)
         except Exception:
-            with contextlib.suppress(OSError, InputError):  # the executed part helps to find the fault
+            with contextlib.suppress(OSError, InputError):  # the executed part helps to find the error
                 _keep(output, failed)
             raise
         _keep(output, folder / "notebook.ipynb")
@@ -103,8 +103,8 @@ def _execute(path, output, given, failed):
     def stop(signum, frame):
         raise KeyboardInterrupt
 
-    logging.getLogger("papermill").setLevel(logging.ERROR)  # it does not know every form of a parameters cell
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # a stopped kernel's task, which nobody waits for
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns about some forms of a parameters cell
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # about the task of a stopped kernel
     previous = signal.signal(signal.SIGTERM, stop)  # papermill shuts its kernel down on an interrupt
     try:
         with _quiet_start():
@@ -148,7 +148,7 @@ def _execute(path, output, given, failed):
 
 @contextlib.contextmanager
 def _quiet_start():
-    """Send the kernel's stderr nowhere: TensorFlow's notes at start know no switch, and errors come back in the notebook."""
+    """Discard the kernel's stderr: TensorFlow's notes at its start cannot be switched off, and errors are in the notebook."""
     kept = os.dup(2)
     try:
         with open(os.devnull, "wb") as nowhere:
@@ -161,9 +161,9 @@ def _quiet_start():
 
 @contextlib.contextmanager
 def _environment(folder):
-    """Environment of the kernel while the block runs: this library, this folder of runs, and progress on this terminal.
+    """Within the block, kernels use this library, which may not be the installed one, and the folder of runs of `folder`.
 
-    The environment's own library may be that of another checkout. What the kernel says through `driver.report` is shown.
+    Their messages by `driver.report` are shown on this terminal.
     """
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "progress"

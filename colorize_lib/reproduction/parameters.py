@@ -1,15 +1,15 @@
 """Parameters and profiles of the notebooks: known names, types and ranges, checked before any work starts.
 
-A notebook's parameters cell holds overrides, in capitals, and ends with the profiles; the cell after it resolves them. The command
-line gives the same names, which papermill assigns in a cell between the two:
+A notebook's parameters cell has overrides, in capitals, and ends with the profiles; the next cell resolves them. The command line
+takes the same names, which papermill assigns in a cell between the two:
 
     EPOCHS = None
     PROFILES = parameters.profiles(quick=dict(epochs=2), paper=dict(epochs=25))
 
     params = parameters.read(PROFILES, globals())
 
-Only names that one of the first two cells assigns are checked: any other name in the notebook is the user's own. This module
-imports nothing heavy, so that a mistyped name is refused at once.
+Only names that are assigned in one of the first two cells are checked: all other names in the notebook are the user's own. This
+module imports nothing heavy, so that a mistyped name is refused immediately.
 """
 
 import ast
@@ -29,9 +29,10 @@ from colorize_lib.errors import InputError, near_match
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a parameter: its `type`, `low`est and `high`est value or its `choices`, and what it `means`.
+    """A parameter in `parameters.toml`: its `type`, `low`est and `high`est value or `choices`, and what it `means`.
 
-    `many`: it takes several numbers, as text with commas between them; `path`: it names a file or folder, or is one of `choices`.
+    `many`: it takes several numbers, as text with commas between them; `path`: it is one of `choices`, or the path of a file or
+    folder.
     """
 
     type: type
@@ -51,32 +52,32 @@ KNOWN = {
     name: _known(**row) for name, row in tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8")).items()
 }
 
-# These choose what is shown or scored, or where, not how a network is trained: changing them keeps the run folder's key.
+# These do not change how a network is trained, and so do not change the run folder's key.
 _NOT_IN_KEY = ("profile", "systems", "run", "devices", "photos", "keep")
-# What every notebook takes, with its value where the profile has none.
+# Parameters of every notebook, with the values for profiles that lack them.
 _COMMON = {"run": None, "systems": None, "seed": 0, "devices": None, "keep": "best"}
 
 
 class Parameters(SimpleNamespace):
-    """The resolved parameters as attributes, `profile` and `label` among them.
+    """The resolved parameters as attributes, including `profile` and `label`.
 
-    `label` is "paper" for the whole paper profile, "quick (budgeted)" for the whole quick one, and "budgeted" as soon as a
-    parameter that changes the training differs from the profile's.
+    `label` is "paper" for the whole paper profile, "quick (budgeted)" for the whole quick profile, and "budgeted" if any parameter
+    that changes the training differs from the profile's.
     """
 
     def key(self):
-        """Name of the run folder: given by `run`, or the label and a hash of the parameters."""
+        """Name of the run folder: `run`, or the profile and a hash of the parameters."""
         if self.run:
             return self.run
         text = json.dumps(self.trained(), sort_keys=True)
         return f"{self.profile}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     def trained(self):
-        """The parameters that decide how networks are trained, and on what they are scored."""
+        """The parameters that decide how networks are trained and what they are scored on."""
         return {name: value for name, value in vars(self).items() if name not in (*_NOT_IN_KEY, "label")}
 
     def command(self, notebook):
-        """The line for a shell that repeats a run of `notebook` with these parameters, in a run folder named by them."""
+        """The shell command that repeats a run of `notebook` with these parameters."""
         named = {
             name: value for name, value in vars(self).items() if name not in ("label", "run") and value is not None
         }
@@ -89,9 +90,9 @@ class Parameters(SimpleNamespace):
         return _numbers(name, getattr(self, name))
 
     def chosen(self, systems, default):
-        """The systems to run, in the order of `systems`: those named by `systems=`, or `default` if it is None.
+        """The systems to run, in the order of `systems`: those that the parameter `systems` names, or `default`.
 
-        Raises InputError for a name that is not among them.
+        Raises InputError for an unknown name.
         """
         if self.systems is None:
             return list(default)
@@ -107,7 +108,7 @@ class Parameters(SimpleNamespace):
 
 
 class Profiles(dict):
-    """Values by profile and name. `before`: the names of the notebook when its parameters cell ended, until `read` used them."""
+    """Values by profile and name. `before`: the notebook's names at the end of its parameters cell; None after `read`."""
 
     before = None
 
@@ -122,7 +123,7 @@ def profiles(**values):
         `Profiles`.
 
     Raises:
-        InputError: the cell assigns a name that is no parameter, with the nearest and all known ones.
+        InputError: the cell assigns a name that is no parameter; the message has the nearest and all known ones.
     """
     caller, result = sys._getframe(1), Profiles(values)
     _refuse_unknown(_assigned(caller), values)
@@ -131,14 +132,14 @@ def profiles(**values):
 
 
 def read(profiles, namespace):
-    """The parameters of a notebook, from its names: `resolve` with those in capitals that the profiles know.
+    """`resolve` the parameters of a notebook by its names in capitals.
 
     Args:
-        profiles: what `profiles` returned in the parameters cell.
+        profiles: `Profiles` of the parameters cell.
         namespace: the notebook's `globals()`.
 
     Raises:
-        InputError: a wrong value; a name that was assigned since the parameters cell, which papermill does, and is no parameter.
+        InputError: a wrong value; or a name that is no parameter and was assigned after the parameters cell, as by papermill.
     """
     if profiles.before is not None:
         _refuse_unknown([name for name in namespace if name not in profiles.before], profiles)
@@ -152,7 +153,7 @@ def _names(profiles):
 
 
 def _refuse_unknown(assigned, profiles):
-    """Raise InputError for names in capitals that are no parameters, and for parameters that are not in capitals."""
+    """Raise InputError for names in capitals that are no parameters, and for parameters in small letters."""
     names = [name.upper() for name in _names(profiles)]
     for name in assigned:
         if name not in (*names, "PROFILES") and (name.isupper() or name.upper() in names):
@@ -166,7 +167,7 @@ def _unknown(name, names):
 
 
 def _assigned(frame):
-    """Names that the notebook's cell which is executed in `frame` assigns; none outside a notebook."""
+    """Names that are assigned by the notebook's cell that runs in `frame`; none outside a notebook."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is None or frame.f_globals is not shell.user_global_ns:
         return []
@@ -250,9 +251,9 @@ def _expected(known):
 
 
 def parse(assignments):
-    """["EPOCHS=3", …], as a command line gives them, to {"EPOCHS": 3}, each of its parameter's type.
+    """["EPOCHS=3", …] from a command line → {"EPOCHS": 3}, with values of the parameters' types.
 
-    Raises InputError for what is not NAME=VALUE or not of the type; unknown names are left to `resolve`.
+    Raises InputError for another form or a wrong type; unknown names are left to `resolve`.
     """
     values = {}
     for assignment in assignments:

@@ -1,7 +1,7 @@
-"""Score again what a run folder or a folder of `results/` holds: `python -m colorize_lib rescore results/polychromify`.
+"""Score the networks of a run folder, or of a folder of `results/`, again: `python -m colorize_lib rescore results/polychromify`.
 
-The networks are those whose folders have weights and `network.json`. What has no weights there, but scores, is summed up from its
-scores. The numbers, the table and the pictures are those that the paper's notebook makes of the same weights.
+Networks are scored if their folders have weights and `network.json`; for the others, existing scores are used. Numbers, table and
+pictures are the same as the paper's notebook makes from these weights.
 """
 
 import shutil
@@ -19,16 +19,16 @@ from colorize_lib.papers import published
 from colorize_lib.training import machine, runs
 from colorize_lib.training.colorizer import Colorizer, ensemble
 
-# The tables that papers print of the test images: their part of `papers.toml`.
+# The papers' tables of test images in `papers.toml`.
 _PUBLISHED = {"polychromify": "table2"}
 LARGEST = 5_000_000  # bytes of a network's weights in results/
 _COLUMNS = ("psnr_rgb", "ssim")
-# A system of two networks, one a channel.
+# Systems of two networks, one for each channel.
 _JOINED = {"polychromify": ("polychromify_ab", "polychromify_a", "polychromify_b")}
 
 
 def options(folder):
-    """What the run in `folder` was given: (name of the dataset, its options for `data_prep.load`, its manifest).
+    """The dataset of the run in `folder`, its options for `data_prep.load`, and the run's manifest.
 
     Raises InputError if there is no run.
     """
@@ -43,17 +43,17 @@ def rescore(folder, dataset, build, photos=None, public=None, keep="last"):
 
     Args:
         folder: run folder, or folder of `results/`.
-        dataset: the `Dataset` that it was trained on.
-        build: function of a system's folder → its `Colorizer`, without weights.
+        dataset: the `Dataset` that the networks were trained on.
+        build: function from a system's folder to its `Colorizer`, without weights.
         photos: `Split` of photographs to colorize, or None.
-        public: {name: `Colorizer`} of public networks to score as the paper does.
-        keep: "last" or "best", the epoch that the tables show.
+        public: {name: `Colorizer`} of public networks, scored in the same way as in the paper.
+        keep: "last" or "best", the epoch that tables show.
 
     Returns:
         `Scores`, and the table of the paper's numbers next to ours.
 
     Raises:
-        InputError: no run, other data than it was trained on, or nothing to score.
+        InputError: there is no run or nothing to score, or the dataset is another one.
     """
     folder = Path(folder)
     _, _, manifest = options(folder)
@@ -75,7 +75,7 @@ def rescore(folder, dataset, build, photos=None, public=None, keep="last"):
 
 
 def _figures(folder, paper, systems, scores, test, photos):
-    """{name: figure} as the paper's notebook has them, as far as its systems and its data allow."""
+    """{name: figure}: the figures of the paper's notebook that these systems and data allow."""
     if not systems:
         return {}
     found, printed = {}, published(paper)
@@ -105,7 +105,7 @@ def _check_data(manifest, dataset):
 
 
 def _systems(folder, paper, build):
-    """{name: `Colorizer`} of all networks with weights in the folder, and the parts of those that are joined."""
+    """{name: `Colorizer`} of all networks with weights in the folder, and the parts of joined systems."""
     described = [path.parent for path in sorted(folder.glob("*/network.json"))]
     found = {place.name: build(place) for place in described if list(place.glob("*.weights.h5"))}
     joined, *halves = _JOINED.get(paper, ("",))
@@ -153,13 +153,13 @@ def halve_weights(source, target):
 
 
 def bundle_weights(folder, place, keep):
-    """Copy what a run's networks need to be scored again to `results/`, where it is small, and name the rest in the manifest.
+    """Copy the networks of a run to `results/` if they are small, so that they can be scored again.
 
-    Weights of the epoch that is shown are written as float16 where that takes at most `LARGEST` bytes. Of larger ones the
-    manifest in `place` gets the SHA-256 under `weights`; it has the command that makes them, and `metrics.json` has the minutes.
+    Weights of the shown epoch are written with kernels in float16. If they take more than `LARGEST` bytes, the manifest in `place`
+    only gets their SHA-256 under `weights`.
 
     Args:
-        folder: run folder, or one that was collected before.
+        folder: run folder, or a folder that was collected before.
         place: folder of `results/`, with a copy of the manifest.
         keep: "last" or "best".
     """
@@ -180,7 +180,7 @@ def bundle_weights(folder, place, keep):
 
 
 def claims_table(folder, keep="last"):
-    """The claims of the paper of a scored run, with verdicts, as a table of text."""
+    """The claims of a scored run's paper, with verdicts, as a table of text."""
     _, _, manifest = options(folder)
     paper = manifest["notebook"].replace("_", "-")
     return table(judge_all(paper, Scores.read(folder, keep), histories(folder)))

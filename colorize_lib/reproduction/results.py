@@ -1,12 +1,12 @@
-"""`results/`: the small files of recorded runs, and what they say of a paper.
+"""The recorded runs in `results/`, and the sections about them in its documents.
 
-`results/PAPER/` holds `metrics.json`, `manifest.json`, `paper_vs_here.csv`, `SYSTEM/history.csv`, `SYSTEM/scores.csv.gz`, the
-pictures, and the executed notebook of the paper's best run. The best run is the one with the largest budget: a whole paper profile
-comes before all others, then epochs times training images count. A run that has another system, or more of one, stays in
-`results/PAPER/more/NUMBER/`, so that every system is shown by its best run.
+`results/PAPER/` has the small files of the paper's best run: `metrics.json`, `manifest.json`, `paper_vs_here.csv`,
+`SYSTEM/history.csv`, `SYSTEM/scores.csv.gz`, pictures, and the executed notebook. The best run is the one with the largest
+budget: a whole paper profile comes before all others; otherwise epochs times training images count. A run that has another
+system, or a larger budget for one, stays in `results/PAPER/more/NUMBER/`, so that every system is shown by its best run.
 
-`section(paper)` is what there is to show of a paper; `gallery` makes `results/README.md` and `results/index.html` from it.
-`results/explanations.toml` says in words what the numbers of a run mean.
+`section(paper)` collects what is shown of a paper; `gallery` makes `results/README.md` and `results/index.html` from it.
+`results/explanations.toml` explains the numbers of a run in words.
 """
 
 import math
@@ -34,10 +34,10 @@ class Metric:
 
     Attributes:
         heading: in words, with the unit and an arrow towards the better.
-        digits: after the point; None: as many as there are.
-        sign: 1 if more is better, -1 if less is, 0 if neither.
-        names: where `metrics.json` has it, the first one that is there; () for its own name.
-        published: its name in `papers.toml`, None for its own name.
+        digits: after the point; None: all.
+        sign: 1 if higher is better, -1 if lower is, 0 if neither.
+        names: its possible names in `metrics.json`, the first that exists is used; () for its own name.
+        published: its name in `papers.toml`; None for its own name.
         same: whether the paper's number measures the same thing.
     """
 
@@ -60,7 +60,7 @@ METRICS = {name: Metric(found.heading, found.digits, found.sign) for name, found
     "test_mae": Metric("test MAE ↓", 4, -1),
     "told_apart": Metric("told from real ↓", 3, -1, (), "turing", same=False),
 }
-# A system joined from networks that are trained one by one.
+# Systems that join several networks.
 PARTS = {"polychromify_ab": ("polychromify_a", "polychromify_b")}
 
 
@@ -104,12 +104,12 @@ class RunFolder:
         return self.manifest["notebook"].replace("_", "-")
 
     def epochs(self, system):
-        """Epochs of the system's networks, as far as the run says."""
+        """Epochs of the system's networks, if the run tells them."""
         known = self.metrics.get("epochs", {})
         return [known[part] for part in PARTS.get(system, (system,)) if part in known]
 
     def scored(self, system):
-        """The epoch that was scored, as text: the run's own word, else the best by validation, as runs without that word scored."""
+        """The scored epoch as text. Older runs do not tell it: they scored the best one by validation."""
         if "epoch" in self.systems.get(system, {}):
             epoch = self.systems[system]["epoch"]
             return "–" if epoch == "0" else epoch
@@ -120,19 +120,19 @@ class RunFolder:
         return " + ".join(found if len(set(found)) > 1 else found[:1]) or "–"
 
     def budget(self, system):
-        """How much was spent on a system: (is it the whole paper profile, epochs times training images)."""
+        """A system's budget: (whether it is the whole paper profile, epochs times training images)."""
         images = self.metrics.get("training_images") or 0
         return self.metrics.get("label") == "paper", sum(map(_mean, self.epochs(system))) * images
 
     def total(self):
-        """As `budget`, of the system with the largest."""
+        """The largest `budget` of a system."""
         return max((self.budget(system) for system in self.systems), default=(False, 0))
 
     def seeds(self):
         return len(self.metrics.get("seeds", ())) or self.manifest.get("parameters", {}).get("seeds") or 1
 
     def find(self, system, metric):
-        """A system's number: from its summary, or from a dictionary of all systems by the metric's name; None without one."""
+        """A system's number, from its summary or from the dictionary of a metric, or None."""
         for name in METRICS[metric].names or (metric,):
             for value in (self.systems.get(system, {}).get(name), _of_systems(self.metrics.get(name), system)):
                 if _mean(value) is not None:
@@ -140,29 +140,29 @@ class RunFolder:
         return None
 
     def all_images(self, system, metric):
-        """As `find`, averaged over all images as the papers do; runs without that average score all images anyway."""
+        """Like `find`, averaged over all images, as in the papers; older runs have only this average."""
         return self.metrics.get("all_images", {}).get(system, {}).get(metric) or self.find(system, metric)
 
     def other_epoch(self, system, metric):
-        """As `all_images`, of the epoch that is not shown: the best where the last is, or the other way round."""
+        """Like `all_images`, of the epoch that is not shown: the best or the last."""
         return self.metrics.get("other_epoch", {}).get("all_images", {}).get(system, {}).get(metric)
 
     def coloured(self, system, metric):
-        """As `find`, averaged over the images that have colour; None where the run does not say it."""
+        """Like `find`, averaged over the images that have colour, or None."""
         if metric in self.metrics.get("all_images", {}).get(system, {}):
             return self.find(system, metric)
         return self.metrics.get(f"{metric}_of_coloured_images", {}).get(system)
 
 
 def collected(paper, root=None):
-    """The runs of a paper in `results/`, the best first."""
+    """The recorded runs of a paper, the best one first."""
     home = (root or ROOT / "results") / paper
     places = [home, *sorted((home / "more").glob("*/"))]
     return [RunFolder.read(place) for place in places if (place / "metrics.json").exists()]
 
 
 def _best(found):
-    """{system: the run that shows it}: the one with the largest budget, of equal ones the earlier in the list."""
+    """{system: its run with the largest budget, of equal ones the first}."""
     systems = dict.fromkeys(system for run in found for system in run.systems)
     return {
         system: max((run for run in found if system in run.systems), key=lambda run: run.budget(system))
@@ -173,13 +173,13 @@ def _best(found):
 def collect(folder, target=None):
     """Copy the small files of a finished run to `results/PAPER/`.
 
-    Of equal budgets the new run wins; an earlier run stays as long as one of its systems is still the best.
+    If budgets are equal, the new run replaces the old one; an earlier run stays as long as one of its systems is the best.
 
     Returns:
         The folder of the paper in `results/`.
 
     Raises:
-        InputError: no finished run; one of the quick profile or of no paper; one that is better in nothing than what is there.
+        InputError: the run is not finished, of the quick profile, of no paper, or has a larger budget for none of its systems.
     """
     folder = Path(folder)
     new = RunFolder.read(folder)
@@ -214,7 +214,7 @@ def collect(folder, target=None):
 
 
 def _copy(folder, place, paper):
-    """The small files of a run, or of one recorded before, to `place`; pictures become JPEG."""
+    """Copy the small files of a run to `place`; pictures become JPEG."""
     names = ("manifest.json", "metrics.json", "paper_vs_here.csv", "notebook.html", "*/history.csv", "*/scores.csv.gz")
     for path in (path for name in names for path in sorted(folder.glob(name))):
         if path.stat().st_size > LARGEST:
@@ -230,12 +230,12 @@ def _copy(folder, place, paper):
 
 
 def figures(paper):
-    """{name: caption} of the figures that are shown of a paper's runs, in their order."""
+    """{name: caption} of the figures that are shown of a paper's runs, in order."""
     photos = "Bundled photographs, none of them used for training"
     return {"photos": photos} | papers.published(paper).get("figures_shown", {})
 
 
-# What there is to show of a paper.
+# Sections of the documents.
 
 
 @dataclass
@@ -256,10 +256,10 @@ class Section:
         paper: its key.
         headline: {"claim", "paper", "here", "budget", "verdict"}, the row of the first table.
         runs: the recorded runs, the best first; `letters` are {id of a run: its letter} if there are several, and `sentences` has
-            one text on each.
-        tables: of numbers.
+            one text about each.
+        tables: tables of numbers.
         claims: a `Table`, or None.
-        differences, failures: lines on what differs from the paper, and on what went wrong.
+        differences, failures: lines about what differs from the paper, and about what went wrong.
     """
 
     paper: str
@@ -274,7 +274,7 @@ class Section:
 
 
 def section(paper):
-    """The `Section` of a paper, from `results/` and `papers.toml`; without a run, its systems and the word "not run"."""
+    """The `Section` of a paper, from `results/` and `papers.toml`; without a recorded run, its systems are "not run"."""
     found = collected(paper)
     published = papers.published(paper)
     words = _explanations(paper, found)
@@ -306,12 +306,12 @@ def section(paper):
 
 
 def _row(value):
-    """A published row; `papers.toml` has a bare number where there is only one metric."""
+    """A published row as a dictionary; `papers.toml` has a number if there is only one metric."""
     return value if isinstance(value, dict) else {"accuracy": value}
 
 
 def _explanations(paper, found):
-    """The words on a paper's best run; none where they are about another run."""
+    """The words about a paper's best run, {} if they are about another run."""
     path = ROOT / "results" / "explanations.toml"
     words = tomllib.loads(path.read_text(encoding="utf-8")).get(paper, {}) if path.exists() else {}
     return words if found and words.get("run") == found[0].manifest["finished"] else {}
@@ -392,12 +392,12 @@ def _sentence(run):
 
 
 def _mean(value):
-    """The number of {"mean": …}, or of a table's row {"paper": …, "here": …}, or the value itself."""
+    """The number in {"mean": …} or in a row {"paper": …, "here": …}, or the value itself."""
     return value.get("mean", value.get("here", value.get("difference"))) if isinstance(value, dict) else value
 
 
 def _of_systems(values, system):
-    """A system's entry in {system: number}; of a joined system the sum over its parts, where each has one."""
+    """A system's entry in {system: number}; for a joined system, the sum over its parts if each has one."""
     if not isinstance(values, dict):
         return None
     if system in PARTS and system not in values and all(part in values for part in PARTS[system]):
@@ -422,7 +422,7 @@ def _number(value, digits):
 
 
 def _is_outside(name, published, best, system):
-    """Whether the paper's number lies outside the interval of ours, both averaged over all images."""
+    """Whether the paper's number is outside our interval, both averaged over all images."""
     metric = METRICS[name]
     paper = published.get(system, {}).get(metric.published or name)
     ours = best[system].all_images(system, name) if system in best else None
@@ -432,12 +432,12 @@ def _is_outside(name, published, best, system):
 
 
 def _name(system):
-    """A system's name as SYSTEMS= takes it, in code font; a description in words stays as it is."""
+    """A system's name in code font; a description in words is returned as it is."""
     return f"`{system}`" if re.fullmatch(r"\w+", system) else system
 
 
 def _table(layout, systems, published, best, letters):
-    """A table of a paper: the columns that hold anything, the best of each in bold."""
+    """A table of a paper, with the best number of each column in bold, and without empty columns."""
     runs = [best.get(system) for system in systems]
     columns = [("system", [_name(system) for system in systems])]
     if letters:
@@ -453,7 +453,7 @@ def _table(layout, systems, published, best, letters):
 
 
 def _columns(name, systems, runs, published):
-    """The columns of one metric: the paper's, ours averaged as the paper does, and ours over the coloured images."""
+    """The columns of one metric: the paper's, ours with the paper's average, and ours over the coloured images."""
     metric = METRICS[name]
     short = metric.heading.partition(",")[0].rstrip(" ↑↓")
     paper = [published.get(system, {}).get(metric.published or name) for system in systems]
@@ -476,7 +476,7 @@ def _columns(name, systems, runs, published):
 
 
 def _epochs(run, system):
-    """The epochs of a system, of the paper's if it says how many."""
+    """The epochs of a system, such as "3 of 25" if the paper tells its number."""
     if not run:
         return "not run"
     ours = [f"{_mean(value):g}" for value in run.epochs(system)]
@@ -504,8 +504,9 @@ def _bold(values, metric, systems):
 def _claims(found, words):
     """The verdicts on the paper's claims, from the first run that has any, or None.
 
-    `claims` is {claim: {"verdict", "difference", "low", "high", "epochs", "unit"}}, or {"verdict", "per_seed"}, or, in older runs,
-    a list of difference, low, high, and verdict. `words` turns older runs' claims into sentences: {claim: [sentence, verdict]}.
+    A run's `claims` are {claim: {"verdict", "difference", "low", "high", "epochs", "unit"}}, or {"verdict", "per_seed"}, or, in
+    older runs, a list of difference, low, high, and verdict. `words` has sentences for the claims of older runs: {claim:
+    [sentence, verdict]}.
     """
     for run in found:
         rows = []

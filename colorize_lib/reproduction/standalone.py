@@ -1,6 +1,6 @@
-"""Pages that stand alone: they open from disk, run no script, and load nothing from another host.
+"""Pages that open from disk, run no script, and load nothing from other hosts, made from Markdown or from an executed notebook.
 
-A page is made from a Markdown text or from an executed notebook. It follows the reader's choice of a light or dark screen.
+They are light or dark, as the reader's system is.
 """
 
 import base64
@@ -15,7 +15,7 @@ STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
 
 def from_markdown(text, title):
-    """A Markdown text as a page that stands alone."""
+    """Make a page from a Markdown text."""
     import mistune
 
     class Renderer(mistune.HTMLRenderer):
@@ -27,7 +27,10 @@ def from_markdown(text, title):
             return f'<img loading="lazy" src="{url}" alt="{escape(text)}">'
 
     body = mistune.create_markdown(renderer=Renderer(escape=False), plugins=["table"])(text)
-    kinds = {"paper": "words papers", "claim": "words"}  # by the first heading: on a telephone they become lists
+    kinds = {
+        "paper": "words papers",
+        "claim": "words",
+    }  # by the first heading; tables of words become lists on telephones
 
     def scrollable(found):
         return f'<div class="wide {kinds.get(found[1], "")}" tabindex="0">{found[0]}</div>'
@@ -45,7 +48,7 @@ def _page(body, title, style=STYLE):
 
 
 def write_picture(source, target, largest):
-    """Write a picture as JPEG of at most `largest` bytes: a JPEG that is small enough is copied."""
+    """Write a picture as JPEG of at most `largest` bytes; a JPEG that is small enough is copied."""
     from PIL import Image
 
     image = Image.open(source)
