@@ -61,15 +61,10 @@ class Split:
     gray: np.ndarray = field(default_factory=lambda: np.array([], int))
 
     @classmethod
-    def from_arrays(cls, images, labels=None):
-        """A split of plain arrays.
+    def from_arrays(cls, images):
+        """A split of an array (n, height, width, 3) of uint8 RGB, without labels: they are -1.
 
-        Args:
-            images: (n, height, width, 3) uint8 RGB.
-            labels: n class numbers, or None: -1 everywhere.
-
-        Raises:
-            InputError: another type or shape, or another number of labels.
+        Raises InputError for another type or shape.
         """
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or not len(images):
@@ -77,10 +72,11 @@ class Split:
                 f"An array of {images.dtype} and shape {images.shape} is no set of images: give uint8 RGB, "
                 "(images, height, width, 3)."
             )
-        labels = np.full(len(images), -1, "int32") if labels is None else np.asarray(labels, "int32").reshape(-1)
-        if len(labels) != len(images):
-            raise InputError(f"{len(images)} images and {len(labels)} labels: give one label an image, or none.")
-        return cls(images, labels, gray=np.flatnonzero([np.ptp(image, axis=-1).max() == 0 for image in images]))
+        return cls(
+            images,
+            np.full(len(images), -1, "int32"),
+            gray=np.flatnonzero([np.ptp(image, axis=-1).max() == 0 for image in images]),
+        )
 
     def __len__(self):
         return len(self.images)

@@ -79,38 +79,32 @@ def square_bins():
     return _frozen(list(itertools.product(side, side)))
 
 
-def _squared_distances(ab, centres):
-    """(..., 2) → (..., Q). The square is not expanded: with a TF32 product it would be wrong by units of ab."""
+def squared_distances(ab, centres):
+    """Squared distances of ab to all bins: (..., 2) → (..., Q)."""
+    # The square is not expanded: with a TF32 product it would be wrong by units of ab.
     ab = ops.cast(ops.convert_to_tensor(ab), "float32")
     return ops.square(ab[..., 0:1] - centres[:, 0]) + ops.square(ab[..., 1:2] - centres[:, 1])
 
 
 def nearest(ab, centres):
     """Index of the nearest bin: ab (..., 2) → (...) int32."""
-    return ops.argmin(_squared_distances(ab, centres), axis=-1)
+    return ops.argmin(squared_distances(ab, centres), axis=-1)
 
 
-def _soft_code(squared_distances, neighbours, sigma):
-    """Indices of the nearest bins and their weights: (..., Q) → both (..., neighbours)."""
+def soft_code(squared_distances, neighbours, sigma):
+    """Soft encoding of ground truth (section 2.1, second footnote): the nearest bins, weighted by a Gaussian of the distance.
+
+    Args:
+        squared_distances: (..., Q), to all bins.
+        neighbours: number of bins with a weight above 0; 5 in the paper, 10 in the authors' released code.
+        sigma: of the Gaussian, in units of ab; 5 in the paper.
+
+    Returns:
+        Indices of the nearest bins, and their weights, which sum to 1: both (..., neighbours).
+    """
     closeness, indices = ops.top_k(-squared_distances, neighbours)
     # A softmax is the normalized Gaussian, without its underflow far from all bins.
     return indices, ops.softmax(closeness / (2 * sigma**2))
-
-
-def soft_encode(ab, centres, neighbours=5, sigma=5.0):
-    """Soft encoding of ground truth (section 2.1, second footnote: the nearest bins, weighted by a Gaussian of the distance).
-
-    Args:
-        ab: (..., 2) float.
-        centres: (Q, 2).
-        neighbours: number of bins with a weight above 0; 5 in the paper, 10 in the authors' released code.
-        sigma: of the Gaussian kernel, in units of ab.
-
-    Returns:
-        (..., Q) float32 that sums to 1.
-    """
-    indices, weights = _soft_code(_squared_distances(ab, centres), neighbours, sigma)
-    return ops.sum(ops.one_hot(indices, len(centres)) * weights[..., None], axis=-2)
 
 
 def color_prior(images, centres, batch_size=64, stride=4):
@@ -201,7 +195,7 @@ class BinCrossEntropy(keras.losses.Loss):
         centres: (Q, 2).
         weights: (Q,) from `rebalancing_weights`; a pixel has the weight of its nearest bin (section 2.2, equation 3). None: all 1.
         convention: key of `color.CONVENTIONS` that scales the target, such as "zhang"; None: Lab units.
-        neighbours, sigma: as in `soft_encode`.
+        neighbours, sigma: as in `soft_code`.
         **options: `name`, `reduction` and `dtype` of `keras.losses.Loss`. By default the loss is the mean over pixels, and not the
             paper's sum.
 
@@ -225,8 +219,8 @@ class BinCrossEntropy(keras.losses.Loss):
                 f"times larger."
             )
         ab = target if self.convention is None else self.convention.ab(target)
-        distances = _squared_distances(ab, self.centres)
-        indices, code = _soft_code(distances, self.neighbours, self.sigma)
+        distances = squared_distances(ab, self.centres)
+        indices, code = soft_code(distances, self.neighbours, self.sigma)
         # The code sums to 1, so -Σ code · log_softmax(logits) needs only the logits of the code's bins.
         loss = ops.logsumexp(y_pred, axis=-1) - ops.sum(code * ops.take_along_axis(y_pred, indices, axis=-1), axis=-1)
         if self.weights is None:
