@@ -41,33 +41,12 @@ from colorize_lib.training import distribution, machine, runs
 from colorize_lib.training.colorizer import describe
 from colorize_lib.training.data import Batches, RandomResizedCrop
 
+_QUICK = dict(dataset="photos", scenes=None, stages="32x1,64x1", epoch_images=256, validation_images=64)
+_PAPER = dict(dataset="tiny-imagenet", scenes="scenes/seg_train", stages="64x6,96x1", epoch_images=20_480)
+_BOTH = dict(learning_rate=2e-3, lam=0.5, dtype="auto", photos=None)
 PROFILES = {
-    "quick": {
-        "dataset": "photos",
-        "scenes": None,
-        "stages": "32x1,64x1",
-        "epoch_images": 256,
-        "validation_images": 64,
-        "batch_size": 32,
-        "learning_rate": 2e-3,
-        "lam": 0.5,
-        "width": 0.25,
-        "dtype": "auto",
-        "photos": None,
-    },
-    "paper": {
-        "dataset": "tiny-imagenet",
-        "scenes": "scenes/seg_train",
-        "stages": "64x6,96x1",
-        "epoch_images": 20_480,
-        "validation_images": 512,
-        "batch_size": 64,
-        "learning_rate": 2e-3,
-        "lam": 0.5,
-        "width": 1.0,
-        "dtype": "auto",
-        "photos": None,
-    },
+    "quick": _QUICK | dict(batch_size=32, width=0.25) | _BOTH,
+    "paper": _PAPER | dict(validation_images=512, batch_size=64, width=1.0) | _BOTH,
 }
 PRIOR_IMAGES = 5000  # of each dataset: enough for the shares of 199 colours
 CROP_AREA = (0.4, 1.0)  # of a photograph

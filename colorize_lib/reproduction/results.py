@@ -29,21 +29,15 @@ LARGEST = 1_500_000  # bytes of a picture or an executed notebook in results/
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A column of a table.
+class Metric(scores.Quantity):
+    """A column of a table, whose `digits` may be None: all of them.
 
     Attributes:
-        heading: in words, with the unit and an arrow towards the better.
-        digits: after the point; None: all.
-        sign: 1 if higher is better, -1 if lower is, 0 if neither.
         names: its possible names in `metrics.json`, the first that exists is used; () for its own name.
         published: its name in `papers.toml`; None for its own name.
         same: whether the paper's number measures the same thing.
     """
 
-    heading: str
-    digits: int
-    sign: int = 0
     names: tuple = ()
     published: str | None = None
     same: bool = True

@@ -145,8 +145,7 @@ class Run:
 
         Args:
             name: name of the system and of the folder with its files.
-            make: function without arguments that returns a compiled model with an attribute `network` to be saved; or such a
-                model, which starts with its current weights.
+            make: function without arguments that returns a compiled model with an attribute `network` to be saved.
             train, validation: `data.Batches`.
             epochs: total number of epochs.
             keep: "best" or "last": the model gets the weights of the best epoch by `monitor`, or of the last one. The folder keeps
@@ -187,11 +186,6 @@ class Run:
 
     def _made(self, make, train):
         """The built model, on the number of devices that the parameters ask for."""
-        if isinstance(make, keras.Model):
-            if (self.parameters.devices or 1) > 1:
-                raise InputError("DEVICES needs a function that makes the model: give one to Run.fit, not a model.")
-            model = make
-            make = lambda: model  # noqa: E731
 
         def build(model):
             model(train[0][0][:1])  # creates the variables

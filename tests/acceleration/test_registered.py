@@ -15,25 +15,9 @@ from colorize_lib.acceleration import accelerate
 SIZES = {"resnet50_autoencoder": 30, "vgg16_decoder": 64, "pix2pix_unet": 128, "yosemite_unet": 64}
 CLASSIFIERS = ("resnet18_gray", "vac_classifier")
 # Networks of layers that one of the others has as well, and large ones.
-LONG = {
-    *(
-        "polychromify_a",
-        "polychromify_b",
-        "polychromify_overfit",
-        "polychromify_v1",
-        "polychromify_v2",
-        "polychromify_v4",
-    ),
-    *(
-        "polychromify_v5",
-        "polychromify_v6",
-        "colornet_distribution",
-        "kth_generator",
-        "vac_classifier",
-        "vgg16_features",
-    ),
-    *("resnet50_autoencoder", "resnet18_gray", "eccv16", "siggraph17", "pix2pix_unet"),
-}
+LONG = {f"polychromify_{version}" for version in ("a", "b", "overfit", "v1", "v2", "v4", "v5", "v6")}
+LONG |= {"colornet_distribution", "kth_generator", "vac_classifier", "vgg16_features"}
+LONG |= {"resnet50_autoencoder", "resnet18_gray", "eccv16", "siggraph17", "pix2pix_unet"}
 NAMES = [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in models.names()]
 
 
@@ -56,10 +40,10 @@ def build(name, dtype="float32"):
     return network
 
 
-def data(network, seed=0):
+def data(network, count=4, seed=0):
     random = np.random.default_rng(seed)
     images, targets = (
-        random.uniform(low, 1, (4, *of[0].shape[1:])) for low, of in ((0, network.inputs), (0.5, network.outputs))
+        random.uniform(low, 1, (count, *of[0].shape[1:])) for low, of in ((0, network.inputs), (0.5, network.outputs))
     )
     return images.astype("float32"), targets.astype("float32")
 
@@ -166,27 +150,28 @@ def distances(found, expected):
 
 @pytest.mark.parametrize("name", sorted(set(models.names()) - (set() if os.environ.get("COLORIZE_SOAK") else LONG)))
 def test_accelerated_bfloat16_is_as_near_to_float32_as_plain_bfloat16(name):
-    """Over several draws of weights and images, because a single one decides by chance which of the two is rounded better.
+    """Over several draws of weights and images, because a single draw decides by chance which of the two is rounded better.
 
-    On maps as small as these the mean error is 0.99 to 1.19 of plain Keras', by network. On large maps, where the gradients of
-    biases are long sums, plain Keras loses most of them: see `test_layers`.
+    There are as many pixels as in a real batch: the gradients of biases are then long sums, which plain Keras adds up in bfloat16.
+    Where it does not, such as in networks without biases, both ways round alike: the 5 % are for chance.
     """
     exact, rounded = build(name), build(name, "mixed_bfloat16")
     exact.trainable = rounded.trainable = True
     exempt = before_normalization(exact)
+    count = max(8, 64 * 32**2 // SIZES.get(name, 32) ** 2)
     step, random, of_plain, of_ours = results([exact, rounded, accelerate(rounded)]), np.random.default_rng(2), [], []
     weights = exact.get_weights()
-    for draw in range(8):
+    for draw in range(3):
         for network in (exact, rounded):
             network.set_weights(weights)
         truth, plain, ours = (
             {path: gradient for path, gradient in gradients.items() if path not in exempt}
-            for _, gradients in step(*data(exact, seed=draw))
+            for _, gradients in step(*data(exact, count, draw))
         )
         of_plain += distances(plain, truth)
         of_ours += distances(ours, truth)
         weights = [random.permuted(weight) if weight.ndim else weight for weight in exact.get_weights()]
-    assert np.mean(of_ours) < 1.25 * np.mean(of_plain)
+    assert np.mean(of_ours) < 1.05 * np.mean(of_plain)
 
 
 CHECK = """

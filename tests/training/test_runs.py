@@ -338,18 +338,6 @@ def test_fresh_trains_again_and_more_epochs_resume(split, capsys):
     assert train(started(), split, epochs=1, loss="mae")[1] == edited
 
 
-def test_a_model_that_is_made_already_can_be_trained(split):
-    keras.utils.set_random_seed(0)
-    run, batches = started(), Batches(split, 8, seed=0)
-    model = small_models.colorizer("polychromify", size=16, width=0.05)
-    trained, history = run.fit("mine", model, batches, Batches(split, 24), epochs=1)
-    assert trained is model
-    _, again = run.fit("mine", model, batches, Batches(split, 24), epochs=1)
-    assert again == history
-    with pytest.raises(InputError, match="DEVICES needs a function that makes the model"):
-        started(DEVICES=2).fit("mine", model, batches, batches, epochs=1)
-
-
 def test_keep_chooses_the_weights_that_are_scored_and_trains_nothing(split):
     """After an epoch that makes the network worse, the last epoch is not the best."""
 
