@@ -7,11 +7,10 @@ Reference: Zhang, Isola, Efros 2016, "Colorful Image Colorization" (ECCV), secti
 
 The number of bins: the paper's grid has a step of 10 and keeps the values in gamut, Q = 313, without saying which points count
 as in gamut (section 2.1). Counted over sRGB, 229 points of the grid are colours themselves, 262 lie within 5 units of one in
-both a and b,
-and 309 within 10: the corners of every 10×10 square that contains a colour. All 309 are among the 313 that the authors published.
-The other four, `BEYOND_GAMUT`, are more than 13 units from any colour of sRGB, although nearer points are not in the list.
-`gamut_bins` are the 309, which suffice to write every colour of sRGB as an average of bins; `released_bins` are the 313, which the
-public network needs; `square_bins` are the whole grid of Zhang et al. 2017.
+both a and b, and 309 within 10: the corners of every 10×10 square that contains a colour. All 309 are among the 313 that the
+authors published. The other four, `BEYOND_GAMUT`, are more than 13 units from any colour of sRGB, although nearer points are
+not in the list. `gamut_bins` are the 309, which suffice to write every colour of sRGB as an average of bins; `released_bins`
+are the 313, which the public network needs; `square_bins` are the whole grid of Zhang et al. 2017.
 """
 
 import functools

@@ -19,8 +19,8 @@ Mean field approximates P by a product of marginals q_p, which minimizes the fre
     F(q) = Σ_p KL(q_p ‖ u_p) + Σ_{p~q} w_pq E_q[d(c_p, c_q)]  ≥  -log Z
 
 by coordinate descent, q_p ∝ u_p exp(-Σ_q w_pq E_q[d(·, c_q)]): Koller and Friedman 2009, "Probabilistic Graphical Models",
-section 11.5.1. Updating all pixels at once can oscillate. Fields of one colour of a checkerboard are never neighbours, so updating
-the black and the white ones in turn is exact coordinate descent: F never rises.
+section 11.5.1. Updating all pixels at once can oscillate. Squares of one colour of a checkerboard are never neighbours, so
+updating the black and the white ones in turn is exact coordinate descent: F never rises.
 """
 
 import math
@@ -78,7 +78,7 @@ def mean_field(unary, lightness, bins, *, strength=1.0, sigma=5.0, truncation=40
         return columns + rows + ops.pad(down * price[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
 
     def free_energy():
-        # The message of both ends of an edge has its price.
+        # The price of each edge is part of the messages to both of its ends.
         terms = ops.exp(log_marginals) * (log_marginals - log_unary + message() / 2)
         return ops.sum(terms, axis=(1, 2, 3))
 

@@ -5,7 +5,7 @@ differences on the images that have colour, and only
 
 - at equal epochs, or at those that the paper itself gives the two systems; otherwise the verdict is "not comparable";
 - with at least three seeds, if it is about a way of training; otherwise the verdict is "one run", whatever the interval over
-images.
+  images.
 """
 
 from dataclasses import dataclass, field, replace

@@ -4,9 +4,8 @@ Galvão, Santos and Sánchez-Mateos 2019 (section 6) lack a quantitative measure
 real. Two measures do without people:
 
 - A *classifier* is trained on true images and asked for the classes of other images, colorized.
-- A *detector* is trained to tell real from colorized versions of images that no colorizer was trained on, and tested on others.
-If it
-  is right half of the time, it cannot tell them apart.
+- A *detector* is trained to tell real from colorized versions of images that no colorizer was trained on, and tested on
+  others. If it is right half of the time, it cannot tell them apart.
 
 Both see RGB of 8 bits, as people do, converted to L and ab in the convention's scaling. For the detector, class 0 is real and 1 is
 colorized.

@@ -48,8 +48,7 @@ def image_verdict(advantages):
 
     Args:
         advantages: one number an image, above 0 if the claim holds. A 95 % interval that contains 0 decides nothing. The
-        verdict may
-            change if the network is trained again; `verdict` takes this into account.
+            verdict may change if the network is trained again; `verdict` takes this into account.
     """
     return _sign(*interval(advantages)[1:])
 
