@@ -153,3 +153,26 @@ def test_numbers_that_are_not_in_the_scores_are_judged_by_the_same_rules():
         found, "", "a", "b", {name: row[:2] for name, row in values.items()}, coloured=np.array([False, True])
     )
     assert part.difference == 2
+
+
+def test_metrics_hold_differences_epochs_and_verdicts_where_there_are_any():
+    said = judged(run(("25", "25")))
+    assert said.plain() == {
+        "verdict": "one run",
+        "epochs": ["25", "25"],
+        "unit": "PSNR of ab, dB ↑",
+        "difference": said.difference,
+        "low": said.low,
+        "high": said.high,
+    }
+    assert said.plain(decides=False) == {name: value for name, value in said.plain().items() if name != "verdict"}
+    seeds = claims.judge(CLAIM, [[0.3], [0.31], [0.29]], ("25", "25"))
+    assert seeds.plain()["per_seed"] == [0.3, 0.31, 0.29]
+    not_run = claims.judge_all("polychromify", Scores({}))[0]
+    assert not_run.plain() == {"verdict": "not run", "epochs": [], "unit": ""}
+    assert claims.plain([said, not_run]).keys() == {CLAIM.sentence, not_run.sentence}
+
+
+def test_merged_quick_runs_get_no_verdict():
+    merged = {"helps": {"difference": {"per_seed": [0.3, 0.31, 0.29]}}}
+    assert claims.over_seeds(merged) == merged

@@ -18,6 +18,7 @@ def test_intervals_over_seeds_are_student_s():
     mean, low, high = statistics.seed_interval([1.0, 2.0, 3.0])
     assert mean == pytest.approx(2.0)
     assert (low, high) == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-3)
+    assert statistics.seed_interval([1.0, 2.0]) == pytest.approx((1.5, 1.5 - 12.706 / 2, 1.5 + 12.706 / 2), abs=1e-3)
     assert np.isnan(statistics.seed_interval([1.0])[1:]).all()
 
 
