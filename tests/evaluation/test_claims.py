@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -176,3 +178,25 @@ def test_metrics_hold_differences_epochs_and_verdicts_where_there_are_any():
 def test_merged_quick_runs_get_no_verdict():
     merged = {"helps": {"difference": {"per_seed": [0.3, 0.31, 0.29]}}}
     assert claims.over_seeds(merged) == merged
+
+
+@pytest.mark.parametrize(("off", "said"), [(0.0, "for"), (0.5, "against")])
+def test_the_hypothesis_holds_where_the_interval_has_the_number(off, said):
+    """Also where every image has the very number: an interval of no width."""
+    table = pd.DataFrame({"psnr_rgb": np.full(5, 21.959 + off), "gray": False})
+    found = claims.judge_all("polychromify", Scores({"polychromify_overfit": {"last": ("50", table)}}))[-1]
+    assert found.verdict == said
+
+
+def test_a_table_leaves_out_what_has_no_difference_where_nothing_is_decided():
+    found = [judged(run(("2", "2"))), claims.judge_all("polychromify", Scores({}))[0]]
+    assert len(claims.table(found, decides=False)) == 1
+    shown = claims.table(found)
+    assert len(shown) == 2
+    assert (
+        shown.loc[CLAIM.sentence, claims.DIFFERENCE] == "0.30"
+    )  # as many digits as PSNR has; its interval has no width
+    wide = claims.table([replace(found[0], low=0.1, high=0.5)])
+    assert wide.loc[CLAIM.sentence, claims.DIFFERENCE] == "0.30 [0.10, 0.50]"
+    assert shown.loc[found[1].sentence, claims.DIFFERENCE] == "–"
+    assert shown.loc[CLAIM.sentence, "in"] == "PSNR of ab, dB"
