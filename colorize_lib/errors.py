@@ -1,23 +1,23 @@
-"""The one kind of error that is meant for the user's eyes."""
+"""Errors that are shown to the user."""
 
 import argparse
 import difflib
 
 
 class InputError(ValueError):
-    """Something from outside is wrong: a file, a parameter, a missing dataset, a full disk.
+    """An error in the input or the environment, such as a damaged file, a wrong parameter, a missing dataset, or a full disk.
 
-    The message is one sentence that says what is wrong, where, and what to do next. Command lines print it
-    without a traceback and exit with status 2; notebooks show it without a traceback as well.
+    The message is one sentence that says what is wrong, where, and what to do next. Command lines print it without a traceback and
+    exit with status 2; notebooks show it without a traceback as well.
     """
 
     def _render_traceback_(self):
-        """The lines that IPython shows in place of a traceback."""
+        """The lines that IPython shows instead of a traceback."""
         return [f"{type(self).__name__}: {self}"]
 
 
 def reason(error, limit=200):
-    """The message of any exception, or a text, on one line of at most `limit` characters; without one, its class."""
+    """The message of an exception, or a text, on one line of at most `limit` characters; the exception's class if it is empty."""
     return " ".join(str(error).split())[:limit] or type(error).__name__
 
 
@@ -25,18 +25,18 @@ _MEMORY = ("memoryerror", "resource_exhausted", "resourceexhausted", "out of mem
 
 
 def is_out_of_memory(name, message):
-    """Whether an exception, given as the name of its class and its message, says that memory ran out, on any backend."""
+    """Whether an exception, given by the name of its class and its message, says that memory ran out, on any backend."""
     text = f"{name} {message}".lower()
     return any(sign in text for sign in _MEMORY)
 
 
 def printable(text):
-    """A text for the terminal: control characters, as names of files may hold them, are escaped."""
+    """A text for the terminal, with control characters escaped, which names of files may contain."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
 
 
 def near_match(word, words):
-    """A hint for a message: the one of `words` that `word` was perhaps meant to be, in parentheses; empty without one."""
+    """A hint for a message with the one of `words` that is most similar to `word`, in parentheses, or an empty text."""
     near = difflib.get_close_matches(word, words, n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
 

@@ -1,7 +1,7 @@
-"""The papers, from `papers.toml`: what they are called, which notebook and networks are theirs, and every number they print.
+"""The papers in `papers.toml`: their titles, notebooks, networks, and all numbers that they print.
 
-`KEYS` are the papers with a notebook, in the order in which they are shown; `MODULES` are the modules of networks in
-`colorize_lib.models`. Importing this module loads nothing heavy.
+`KEYS` are the papers with a notebook, in the order in which they are shown; `MODULES` are their modules in `colorize_lib.models`.
+Importing this module loads nothing heavy.
 """
 
 import tomllib
@@ -14,7 +14,7 @@ MODULES = tuple(paper["networks"] for paper in _CONTENT.values() if "networks" i
 
 
 def published(*keys):
-    """A part of `papers.toml`, such as `published("polychromify", "table2", "cnn")`: a dictionary, a list, a number, or a text."""
+    """An entry of `papers.toml`, such as `published("polychromify", "table2", "cnn")`."""
     value = _CONTENT
     for key in keys:
         value = value[key]
@@ -22,6 +22,6 @@ def published(*keys):
 
 
 def citation(key):
-    """A paper in one line: authors, year, where it is known, and title."""
+    """A paper in one line: authors, year if it is known, and title."""
     paper = _CONTENT[key]
     return ", ".join(str(paper[part]) for part in ("authors", "year", "title") if part in paper)

@@ -1,8 +1,8 @@
 """The papers' networks by name: ``build("polychromify", width=0.25)``.
 
-Each module of this package holds one paper's builders. A builder is a function that returns an uncompiled functional
-`keras.Model`; it registers itself under its public name with `register`. Nothing here knows how the networks are
-trained or what their numbers mean: ranges of inputs and outputs are `colorize_lib.color.CONVENTIONS`.
+Each module of this package has one paper's builders. A builder is a function that returns an uncompiled functional
+`keras.Model`; the decorator `register` gives it its public name. `colorize_lib.color.CONVENTIONS` has the scalings of inputs and
+outputs.
 """
 
 import importlib
@@ -19,7 +19,7 @@ _REGISTRY = {}
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered network: `name`, its `builder`, the `convention` of its input and output, and the `paper`'s key."""
+    """A registered network: `name`, `builder`, `convention` of its input and output, and key of its `paper`."""
 
     name: str
     builder: callable
@@ -28,11 +28,11 @@ class Entry:
 
 
 def register(name, *, convention, paper):
-    """Decorator: make a builder known as `name`.
+    """Decorator that registers a builder.
 
     Args:
-        name: public name, as the command line and the notebooks spell it.
-        convention: key of `colorize_lib.color.CONVENTIONS` that the network was trained with.
+        name: public name of the network, for `build`, the command line and the notebooks.
+        convention: key of `colorize_lib.color.CONVENTIONS`.
         paper: key of the paper in `papers.toml`; None for a network of no paper.
     """
 
@@ -49,13 +49,13 @@ def _load():
 
 
 def names(paper=None):
-    """Sorted names of all networks, or of those of one `paper`."""
+    """Sorted names of all networks, or of the networks of one `paper`."""
     _load()
     return sorted(name for name, entry in _REGISTRY.items() if paper in (None, entry.paper))
 
 
 def entry(name):
-    """The registry's `Entry` of `name`. Raises `InputError` with the nearest names if there is none."""
+    """The `Entry` of the network `name`. Raises `InputError` for an unknown name."""
     _load()
     if name not in _REGISTRY:
         raise InputError(f"There is no model {name!r}{near_match(name, _REGISTRY)}: known are {', '.join(names())}.")
@@ -63,7 +63,7 @@ def entry(name):
 
 
 def option_names(name):
-    """Names of the options that the builder of `name` takes. Raises `InputError` for an unknown name."""
+    """Names of the options of the builder of `name`. Raises `InputError` for an unknown name."""
     return list(inspect.signature(entry(name).builder).parameters)
 
 
@@ -79,13 +79,13 @@ def build(name, *, dtype=None, **options):
 
     Args:
         name: one of `names()`.
-        dtype: Keras dtype policy of the network, "float32" or "mixed_bfloat16"; None takes the global policy. The
-            weights, and every output, are float32 in both.
-        options: the builder's own keyword arguments, for most `size` (pixels) and `width` (factor on the filters).
+        dtype: Keras dtype policy of the network, "float32" or "mixed_bfloat16"; None: the global policy. Weights and outputs are
+            float32 in both cases.
+        options: the builder's own keyword arguments, mostly `size` (pixels) and `width` (factor on the filters).
 
     Returns:
-        An uncompiled functional `keras.Model`. Its attribute `recipe` is the JSON text of name and options, by which it can be
-        built again; None where an option is no plain value.
+        An uncompiled functional `keras.Model`. Its attribute `recipe` is the JSON text of name and options, from which it can be
+        built again, or None if an option is no plain value.
 
     Raises:
         InputError: unknown name or option.

@@ -1,4 +1,4 @@
-"""PyTorch checkpoints as numpy arrays. PyTorch itself is optional: it is imported when a file is read."""
+"""PyTorch checkpoints as numpy arrays. PyTorch is optional: it is imported when a file is read."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ SAFE_TORCH = (2, 6)
 
 
 def read_state_dict(path):
-    """Tensors of a PyTorch checkpoint; nothing in the file is executed.
+    """Read the tensors of a PyTorch checkpoint, without executing code in the file.
 
     Args:
         path: file with a state dict, bare or under "state_dict", with or without the prefix "module." of `DataParallel`.

@@ -1,1 +1,1 @@
-"""A paper's notebook run headless, and what becomes of its numbers."""
+"""Running a paper's notebook headless, and documenting its results."""
