@@ -308,7 +308,7 @@ def main(arguments=None):
             raise
         print(f"error: Keras needs {error.name}: run `pip install {error.name}`.", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # who reads, such as `head`, has enough
+    except BrokenPipeError:  # the reader, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
@@ -317,7 +317,7 @@ def main(arguments=None):
         print("error: Memory ran out: choose a smaller size, or smaller photographs.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Stopped; the same command resumes after what is finished.", file=sys.stderr)
+        print("Stopped; the same command resumes the run.", file=sys.stderr)
         return 130
 
 

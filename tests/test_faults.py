@@ -277,7 +277,7 @@ PROFILES = parameters.profiles(quick={"epochs": 2}, paper={"epochs": 25})"""
             assert process.returncode == -number
         else:
             assert process.returncode == 130
-            assert error == "Stopped; the same command resumes after what is finished.\n"
+            assert error == "Stopped; the same command resumes the run.\n"
         with files.lock(tmp_path / "runs" / "unet" / "mine", "run", wait=30):  # the kernel is gone, its lock is free
             pass
     (tmp_path / "runs" / "unet" / "mine" / "go on").touch()
