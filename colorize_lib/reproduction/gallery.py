@@ -8,6 +8,7 @@ import contextlib
 import io
 import math
 import re
+from pathlib import Path
 
 from colorize_lib import files, papers
 from colorize_lib.errors import InputError
@@ -150,18 +151,6 @@ def _link(paper, text):
     return f"[{text}]({link})" if link else text
 
 
-def _top_table():
-    rows = []
-    for paper in papers.KEYS:
-        line = results.section(paper).headline
-        picture = f"{paper}/figures/photos.jpg"
-        there = (results.ROOT / "results" / picture).exists()
-        tag = f'<img src="{picture}" width="160" alt="Bundled photographs colorized by {paper}">'
-        cells = [line[name] for name in ("claim", "paper", "here", "budget", "verdict")]
-        rows.append([f"[{paper}](#{paper})", *cells, tag if there else "–"])
-    return _markdown_table(["paper", "its main claim", "its number", "ours", "budget", "verdict", "pictures"], rows)
-
-
 def papers_table():
     """The papers as README shows them: a link, its number, ours, and the budget."""
     rows = []
@@ -183,77 +172,6 @@ def write_papers_table(path):
     files.write_text(path, before + papers_table() + after)
 
 
-def _section(paper):
-    shown = results.section(paper)
-    published = papers.published(paper)
-    year = f" {published['year']}" if "year" in published else ""
-    title = _link(paper, f"*{published['title']}*")
-    about = f"{published['authors']}{year}, {title}. "
-    about += "" if published.get("link") else "We know of no public copy of this paper. "
-    links = [f"[notebook](../notebooks/{published['notebook']}.ipynb)"]
-    if shown.runs and (shown.runs[0].folder / "notebook.html").exists():
-        links.append(f"[the notebook as it ran]({paper}/notebook.html)")
-    verdict = f"> {published['claim']} Verdict: {shown.headline['verdict']}."
-    lines = [f"## {paper}", "", about + " · ".join(links), "", verdict, ""]
-    for sentence in shown.sentences:
-        lines += [sentence, ""]
-    for line in shown.failures:
-        lines += [f"**Know this about the run.** {line}", ""]
-    for table in shown.tables:
-        lines += [f"### {table.caption}", "", *_markdown_table(table.header, table.rows), table.note, ""]
-    if shown.differences:
-        lines += ["The paper's number lies outside our interval:", "", *(f"- {line}" for line in shown.differences), ""]
-    if shown.claims:
-        lines += [f"### {shown.claims.caption}", "", *_markdown_table(shown.claims.header, shown.claims.rows)]
-        lines += [shown.claims.note, ""]
-    for run in shown.runs:
-        lines += _pictures(run, shown.letters.get(id(run)))
-    return lines
-
-
-def _pictures(run, letter):
-    place = run.folder.relative_to(results.ROOT / "results").as_posix()
-    lines = [f"### Pictures and curves{f' of run {letter}' if letter else ''}", ""]
-    for name, caption in results.figures(run.paper).items():
-        if (run.folder / "figures" / f"{name}.jpg").exists():
-            lines += [f"![{caption}]({place}/figures/{name}.jpg)", "", f"*{caption}.*", ""]
-    if (run.folder / "curves.svg").exists():
-        lines += [f"![Learning curves]({place}/curves.svg)", "", "*Learning curves: the loss over epochs.*", ""]
-    files_of_it = f"[manifest]({place}/manifest.json) · [all numbers]({place}/metrics.json)"
-    return [*lines, f"{files_of_it} · `{run.manifest.get('command', '')}`", ""]
-
-
-INTRODUCTION = """# Results
-
-Recorded runs, each with its manifest, its numbers, and its pictures. Nothing on this page is typed by hand: `make results`
-writes it, and `index.html`, which opens from disk, from the files in this folder.
-"""
-READING = """**How to read the tables.** An arrow points to the better; the best of the trained systems is bold. The last rows are
-predictions that need no network, and a system that does not beat them has learned little: PSNR and SSIM contain the true
-lightness, so that a cautious network scores well. Brackets are 95 % intervals over test images, and ± is the standard deviation
-over seeds. *Coloured images* are those whose original has colour: on the others a gray prediction is nearly perfect, but the
-papers average over all. A claim about a way of training takes three seeds at equal epochs; otherwise its verdict is "one run" or
-"not comparable".
-"""
-
-
-BUNDLED = """## The bundled colorizer
-
-`natural` belongs to no paper: it is what `colorize` and the pages use. It predicts a distribution of colours, so that it is less
-brown than a network that minimizes a squared error; how vivid its colours are is chosen when it is applied.
-[Its model card](natural/README.md) has its numbers, its training, and what it is bad at.
-
-![Shares of hues on thirty test photographs](natural/hues.svg)
-
-*Hues of thirty test photographs: the truth, no colour, Polychromify's bundled weights, and the bundled colorizer from careful to
-vivid. The bars say how much of each hue there is, not whether it is in the right place.*
-
-![Test photographs: gray, Polychromify, careful, default, vivid, truth](natural/figures/photographs.jpg)
-
-*Test photographs in gray, by Polychromify, by the bundled colorizer (careful, default, vivid), and as they are.*
-"""
-
-
 def _natural():
     """The bundled colorizer's numbers on test photographs, None where `results/` has no run of it."""
     path = results.ROOT / "results" / "natural" / "metrics.json"
@@ -261,12 +179,31 @@ def _natural():
 
 
 def readme():
-    """`results/README.md` as text."""
-    lines = [INTRODUCTION, *_top_table(), READING]
-    for paper in papers.KEYS:
-        lines += _section(paper)
-    lines += [BUNDLED] if _natural() else []
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
+    """`results/README.md` as text, from `readme.md.jinja`."""
+    import jinja2
+
+    root = results.ROOT / "results"
+    sections, rows = [results.section(paper) for paper in papers.KEYS], []
+    for section in sections:
+        picture = f"{section.paper}/figures/photos.jpg"
+        tag = f'<img src="{picture}" width="160" alt="Bundled photographs colorized by {section.paper}">'
+        cells = [section.headline[name] for name in ("claim", "paper", "here", "budget", "verdict")]
+        rows.append([f"[{section.paper}](#{section.paper})", *cells, tag if (root / picture).exists() else "–"])
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
+    environment.filters["cell"] = _cell
+    template = environment.from_string(Path(__file__).with_name("readme.md.jinja").read_text(encoding="utf-8"))
+    text = template.render(
+        rows=rows,
+        sections=sections,
+        natural=_natural(),
+        published=papers.published,
+        figures=results.figures,
+        link=_link,
+        exists=Path.exists,
+        place_of=lambda run: run.folder.relative_to(root).as_posix(),
+        letter_of=lambda section, run: section.letters.get(id(run)),
+    )
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def page():
