@@ -219,7 +219,7 @@ def _title(item):
         paper = models.entry(item.model).paper
         source = published(paper) if paper else None
         words = item.model.replace("_", " ").capitalize()
-        return f"{words} ({source['authors'].split(',')[0]} {source['year']})" if source else f"{words} colours"
+        return f"{words} ({source['authors'].split(',')[0]} {source['year']})" if source else words
     folder = item.weights.parent
     words = folder.name.replace("_", " ").capitalize()
     with contextlib.suppress(InputError, KeyError, TypeError, ValueError):

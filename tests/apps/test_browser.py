@@ -143,8 +143,8 @@ def upload(page, *files):
 
 
 def wait_for_colours(page, title, network=DEFAULT):
-    page.wait_for_selector(f"#status:has-text('{title} has colours by {network}.')")
-    assert page.locator("#result").is_visible()
+    page.wait_for_selector(f"#status:has-text('{title} is colorized by {network}.')")
+    assert page.locator("#after").is_visible()
 
 
 def test_photographs_come_back_in_colour(photo_server, browser, tmp_path):
@@ -171,7 +171,7 @@ def test_photographs_come_back_in_colour(photo_server, browser, tmp_path):
     # Saturation and the divided picture: by keyboard, and by dragging in it.
     page.get_by_label("Saturation").focus()
     page.keyboard.press("End")
-    page.wait_for_function("(once) => document.querySelector('#status').textContent.includes('has colours')", arg=once)
+    page.wait_for_function("(once) => document.querySelector('#status').textContent.includes('is colorized')", arg=once)
     page.wait_for_timeout(300)
     wait_for_colours(page, "old <b>photo</b>")
     assert colourfulness(page, "#after") > 1.2 * once
@@ -212,7 +212,10 @@ def test_photographs_come_back_in_colour(photo_server, browser, tmp_path):
     upload(page, ("x.jpg", b"no photograph"))
     page.wait_for_selector("#alarm:has-text('x.jpg: This file cannot be used')")
     assert not page.locator("#result").is_visible()
-    page.locator("#strip .pick").nth(1).click()
+    page.locator("#strip .pick").nth(1).press("Enter")
+    assert (
+        page.evaluate("() => document.activeElement.getAttribute('aria-pressed')") == "true"
+    )  # the keyboard stays there
     wait_for_colours(page, "second")
     page.get_by_role("button", name="Remove second").click()
     wait_for_colours(page, "old <b>photo</b>")
@@ -231,7 +234,7 @@ def test_a_bundled_photograph_by_keyboard_with_own_colours(photo_server, browser
     page.keyboard.press("Tab")
     assert page.evaluate("() => document.activeElement.id") == "file"
     page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
+    assert page.evaluate("() => document.activeElement.tagName") == "SUMMARY"
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     wait_for_colours(page, names[0])
@@ -265,9 +268,10 @@ def test_a_bundled_photograph_by_keyboard_with_own_colours(photo_server, browser
     assert page.locator("#hintList li").count() == page.locator(".mark").count() == 2
     check_accessible(page, "photos-hints")
     address = page.get_attribute("#after", "src")
-    hints.get_by_role("button", name="Remove point 2").click()
+    hints.get_by_role("button", name="Remove point 2").press("Enter")
     page.wait_for_function("(former) => document.querySelector('#after').src !== former", arg=address)
     assert shown()[1] == one
+    assert page.evaluate("() => document.activeElement.ariaLabel") == "Remove point 1"
     page.reload()
     wait_for_colours(page, names[0], GUIDED)
     assert page.locator("#hintList li").count() == 1
@@ -434,9 +438,9 @@ def test_side_by_side_by_keyboard_alone(turing_server, browser):
         if place == 1:
             assert page.locator(".pair img").count() == 2
             page.keyboard.press("Tab")
-            assert "The first one" in page.evaluate(focused)
+            assert "First one" in page.evaluate(focused)
             page.keyboard.press("Tab")
-            assert "The second one" in page.evaluate(focused)
+            assert "Second one" in page.evaluate(focused)
             check_accessible(page, "turing-pair")
         page.clock.fast_forward(1500)
         page.keyboard.press("ArrowRight")

@@ -146,6 +146,7 @@ async function opened(file) {
 function addPhoto(record) {
   const photo = { ...record, results: new Map(), address: URL.createObjectURL(record.preview) };
   photos.push(photo);
+  at("bundled").open = false;
   drawStrip();
   return photo;
 }
@@ -169,6 +170,7 @@ function drawStrip() {
   at("strip").hidden = !photos.length;
   at("downloadAll").hidden = photos.length < 2;
   document.body.classList.toggle("opened", photos.length > 0);
+  const focused = at("strip").contains(document.activeElement);
   at("strip").replaceChildren(
     ...photos.map((photo) =>
       make(
@@ -183,6 +185,9 @@ function drawStrip() {
       ),
     ),
   );
+  const picked = at("strip").querySelector("[aria-pressed='true']");
+  picked?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  if (focused) picked?.focus();
 }
 
 // The picture
@@ -194,10 +199,22 @@ async function select(photo) {
   saveSettings();
   drawStrip();
   placing(false);
-  at("result").hidden = true; // until what belongs to it is there
-  for (const image of [at("before"), at("after")]) image.removeAttribute("src");
+  at("result").hidden = !photo;
+  if (photo) showGray(photo); // until its colours are there
   if (photo && server.networks) await draw();
   else if (photo) say("The networks are being loaded; this photograph is next.");
+}
+
+function showGray(photo) {
+  at("result").classList.add("working");
+  at("after").removeAttribute("src");
+  at("before").src = photo.address;
+  at("before").alt = `${photo.title}: gray`;
+  at("before").classList.add("gray");
+  at("title").textContent = photo.title;
+  const size = `${photo.about.width} × ${photo.about.height} pixels`;
+  at("about").textContent = [size, photo.credit].filter(Boolean).join(" · ");
+  at("viewer").style.setProperty("--ratio", photo.about.width / photo.about.height);
 }
 
 /** Shows the current photograph with the current settings. */
@@ -228,17 +245,12 @@ async function draw() {
     at("after").alt = `${photo.title}: colours by ${chosen.title}`;
     at("beforeName").textContent = choices.find(([name]) => name === against)[1];
     at("afterName").textContent = chosen.title;
-    at("title").textContent = photo.title;
-    const size = `${photo.about.width} × ${photo.about.height} pixels`;
-    at("about").textContent = [size, photo.credit].filter(Boolean).join(" · ");
-    const ratio = photo.about.width / photo.about.height;
-    at("viewer").style.setProperty("--ratio", ratio);
     at("before").src = before;
     at("after").src = after;
     await Promise.all([at("before").decode(), at("after").decode()]);
     if (mine.signal.aborted) return;
-    at("result").hidden = false;
-    summary = `${photo.title} has colours by ${chosen.title}.`;
+    at("result").classList.remove("working");
+    summary = `${photo.title} is colorized by ${chosen.title}.`;
     say(summary);
   } catch (error) {
     if (error.name === "AbortError" || mine.signal.aborted) return;
@@ -330,6 +342,7 @@ function drawHints() {
       return mark;
     }),
   );
+  const focused = at("hintList").contains(document.activeElement);
   at("hintList").replaceChildren(
     ...shown.map(([x, y, color], number) => {
       const remove = () => setHints(current.hints.filter((_, other) => other !== number));
@@ -340,4 +353,5 @@ function drawHints() {
       return make("li", {}, swatch, text, button);
     }),
   );
+  if (focused) (at("hintList").querySelector("button") ?? at("addHint")).focus();
 }

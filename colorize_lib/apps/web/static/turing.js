@@ -81,7 +81,7 @@ async function question(answer) {
   if (answer.finished) return finish(answer);
   if (!round.total || answer.waiting > round.total) keep({ ...round, first: answer.number, total: answer.waiting });
   const single = answer.form === "single";
-  const names = single ? ["Real", "Colorized"] : ["The first one", "The second one"];
+  const names = single ? ["Real", "Colorized"] : ["First one", "Second one"];
   const place = `${single ? "Picture" : "Pair"} ${round.total - answer.waiting + 1} of ${round.total}`;
   const images = answer.pictures.map((content, side) =>
     make("img", {
