@@ -69,7 +69,7 @@ class Split:
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or not len(images):
             raise InputError(
-                f"An array of {images.dtype} and shape {images.shape} is no set of images: give uint8 RGB, "
+                f"An array of {images.dtype} and shape {images.shape} is not a set of images: give uint8 RGB, "
                 "(images, height, width, 3)."
             )
         return cls(

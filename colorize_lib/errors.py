@@ -51,7 +51,7 @@ def number(kind, low, high):
             value = None
         if value is None or not low <= value <= high:
             what = "whole number" if kind is int else "number"
-            raise argparse.ArgumentTypeError(f"{text!r} is no {what} from {low:g} to {high:g}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {what} from {low:g} to {high:g}")
         return value
 
     return parse

@@ -416,7 +416,7 @@ def test_weights_of_another_network_are_named(tmp_path):
         ):
             load_weights(other, path)
     (tmp_path / "a.weights.h5").rename(tmp_path / "a.bin")
-    with pytest.raises(InputError, match=r"a\.bin is no file of weights: .*ends with"):
+    with pytest.raises(InputError, match=r"a\.bin is not a file of weights: .*ends with"):
         load_weights(network, tmp_path / "a.bin")
     network.layers[1].bias.assign([1.0, np.nan, 1.0])
     network.save_weights(tmp_path / "nan.weights.h5")

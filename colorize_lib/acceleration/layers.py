@@ -135,8 +135,8 @@ def upsampling_before(layer, inputs):
         inputs: its symbolic input.
 
     Returns:
-        The input of the `UpSampling2D` and its factor, or None if there is none, or if `layer` is no convolution with strides of 1
-        and "same" padding.
+        The input of the `UpSampling2D` and its factor, or None if there is none, or if `layer` is not a convolution with
+        strides of 1 and "same" padding.
     """
     before = inputs._keras_history.operation if type(layer) is keras.layers.Conv2D else None
     if type(before) is not keras.layers.UpSampling2D:

@@ -13,7 +13,7 @@ from colorize_lib.evaluation import claims
 from colorize_lib.evaluation.plots import Pictures, learning_curves
 from colorize_lib.evaluation.scores import FILE, QUANTITIES, Scores, histories, number
 
-MANY = 12  # more curves than this are no picture
+MANY = 12  # curves in a picture, at most
 
 
 class Recorded:

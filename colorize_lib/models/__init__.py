@@ -58,7 +58,9 @@ def entry(name):
     """The `Entry` of the network `name`. Raises `InputError` for an unknown name."""
     _load()
     if name not in _REGISTRY:
-        raise InputError(f"There is no model {name!r}{near_match(name, _REGISTRY)}: known are {', '.join(names())}.")
+        raise InputError(
+            f"There is no model {name!r}{near_match(name, _REGISTRY)}: the models are {', '.join(names())}."
+        )
     return _REGISTRY[name]
 
 
@@ -85,7 +87,7 @@ def build(name, *, dtype=None, **options):
 
     Returns:
         An uncompiled functional `keras.Model`. Its attribute `recipe` is the JSON text of name and options, from which it can be
-        built again, or None if an option is no plain value.
+        built again, or None if an option is not a plain value.
 
     Raises:
         InputError: unknown name or option.

@@ -19,7 +19,7 @@ def read_state_dict(path):
         {name: float32 array}, in PyTorch's layout.
 
     Raises:
-        InputError: PyTorch is missing or too old, there is no such file, or it is no checkpoint of tensors.
+        InputError: PyTorch is missing or too old, there is no such file, or it is not a checkpoint of tensors.
     """
     if not Path(path).is_file():
         raise InputError(f"There is no file {path}: give the path of a PyTorch checkpoint.")

@@ -26,7 +26,7 @@ def size(text):
     """Bytes of "500M" or "2G", in powers of 1000. Raises InputError for another form."""
     found = re.fullmatch(r"(\d+)([kMG]?)B?", text)
     if not found or not int(found[1]):
-        raise InputError(f"{text!r} is no size of a part: write a number and k, M or G, such as 500M.")
+        raise InputError(f"{text!r} is not a size of a part: write a number and k, M or G, such as 500M.")
     return int(found[1]) * {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}[found[2]]
 
 
@@ -84,7 +84,7 @@ def bundle(datasets, output, wheels, part=None):
         Paths of the archive's parts.
 
     Raises:
-        InputError: wheels are missing, a dataset is not prepared, this is no git checkout, or the disk is full.
+        InputError: wheels are missing, a dataset is not prepared, this is not a git checkout, or the disk is full.
     """
     output, wheels = Path(output), Path(wheels)
     lacking = [missing(files.project_root() / name, wheels) for name in ("requirements.txt", "requirements-jax.txt")]

@@ -184,7 +184,7 @@ def collect(folder, target=None):
         )
     if new.paper not in papers.KEYS:
         raise InputError(
-            f"The run in {folder} is of {new.paper!r}, which is no paper here: they are {', '.join(papers.KEYS)}."
+            f"The run in {folder} is of {new.paper!r}, which is not a paper here: they are {', '.join(papers.KEYS)}."
         )
     target = (Path(target) if target else ROOT / "results") / new.paper
     others = collected(new.paper, target.parent)

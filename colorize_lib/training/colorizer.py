@@ -64,11 +64,11 @@ class Colorizer(resident.ResidentModel):
         if isinstance(convention, str) and convention not in color.CONVENTIONS:
             known = color.CONVENTIONS
             raise InputError(
-                f"There is no convention {convention!r}{near_match(convention, known)}: known are {', '.join(known)}."
+                f"There is no convention {convention!r}{near_match(convention, known)}: the conventions are {', '.join(known)}."
             )
         self.convention = color.CONVENTIONS[convention] if isinstance(convention, str) else convention
         if not isinstance(self.convention, color.LabConvention | color.RgbConvention):
-            raise InputError(f"{convention!r} is no convention: give a name, or a convention of colorize_lib.color.")
+            raise InputError(f"{convention!r} is not a convention: give a name, or a convention of colorize_lib.color.")
         self.channels = channels
 
     @classmethod
@@ -288,7 +288,7 @@ def load_weights(network, path):
     if not path.is_file():
         raise InputError(f"There are no weights in {path}: check the name, or train the network.")
     if not path.name.endswith((".weights.h5", ".keras")):
-        raise InputError(f"{path} is no file of weights: give one whose name ends with .weights.h5 or .keras.")
+        raise InputError(f"{path} is not a file of weights: give one whose name ends with .weights.h5 or .keras.")
     try:
         _check_unpacked_size(path, network)
         with warnings.catch_warnings():

@@ -60,7 +60,7 @@ def feed(batches):
 
     On TensorFlow this is a `tf.data.Dataset` that differs from Keras' own in two ways. It does without autotuning, whose thread
     sleeps for 10, 20, 40 … milliseconds between two looks at the pipeline: an epoch ends only when the thread wakes up, which
-    lengthened about half of the timed epochs, one of them from 1.7 to 2.6 seconds. And it is no `Dataset.from_generator`, with
+    lengthened about half of the timed epochs, one of them from 1.7 to 2.6 seconds. And it is not a `Dataset.from_generator`, with
     which, on Python 3.11, the process requests each larger piece of memory from the system again, for up to a tenth of a
     training step.
     """

@@ -76,7 +76,7 @@ class DistributionColorizer(Colorizer):
                 f"{len(centres)} centres: build it with as many bins, at a size that is a multiple of 8."
             )
         if isinstance(decoding, str) and decoding not in DECODINGS:
-            raise InputError(f"There is no decoding {decoding!r}: the names are {', '.join(DECODINGS)}.")
+            raise InputError(f"There is no decoding {decoding!r}: the decodings are {', '.join(DECODINGS)}.")
         self.centres, self.factor = centres, size[0] // rows
         self.decode = DECODINGS[decoding] if isinstance(decoding, str) else decoding
 

@@ -293,7 +293,7 @@ def _read_record(path):
     found = files.read_json(path, "record of a training")
     if not isinstance(found, dict) or found.get("format") != record.FORMAT:
         raise InputError(
-            f"{path} is no record of format {record.FORMAT}: use the version of the project that wrote it, or delete the folder "
+            f"{path} is not a record of format {record.FORMAT}: use the version of the project that wrote it, or delete the folder "
             f"{path.parent} to train this system again."
         )
     return found

@@ -538,7 +538,7 @@ def test_what_cannot_be_served_is_one_sentence(photo_server, capsys):
     for arguments in (["app", "--port", "0"], ["app", "--visitors", "0"], ["turing-test", "--images", "0"]):
         with pytest.raises(SystemExit):
             __main__.main([*arguments, "--no-browser"])
-        assert "'0' is no whole number from 1 to" in capsys.readouterr().err
+        assert "'0' is not a whole number from 1 to" in capsys.readouterr().err
     with pytest.raises(InputError, match="from 1 to 65535"):
         server.listen(0)
 

@@ -220,7 +220,7 @@ def test_collect_takes_finished_runs_only(tmp_path):
     with pytest.raises(InputError, match=r"quick profile.*takes runs of PROFILE=paper"):
         results.collect(run, tmp_path / "results")
     (run / "manifest.json").write_text(json.dumps(manifest | {"notebook": "letter"}))
-    with pytest.raises(InputError, match="is of 'letter', which is no paper here"):
+    with pytest.raises(InputError, match="is of 'letter', which is not a paper here"):
         results.collect(run, tmp_path / "results")
     (run / "manifest.json").write_text(json.dumps(manifest))
     target = results.collect(run, tmp_path / "results")

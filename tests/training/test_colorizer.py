@@ -147,5 +147,5 @@ def test_training_refuses_values_whose_meaning_is_not_sure(colorizer):
     with pytest.raises(InputError, match="float of 0 to 1"):
         model.fit(images, validation_data=images.astype("float32"), verbose=0)
     assert np.isfinite(model.fit(images.astype("int64"), verbose=0).history["loss"][0])
-    with pytest.raises(InputError, match=r"no convention 'lab'.*: known are"):
+    with pytest.raises(InputError, match=r"no convention 'lab'.*: the conventions are"):
         Colorizer(model.network, "lab")

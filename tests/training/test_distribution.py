@@ -132,7 +132,7 @@ def test_what_does_not_fit_is_one_sentence():
     network = fixed(np.zeros((2, 2, 4), "float32"))
     with pytest.raises(InputError, match="over 4 bins, and there are 309 centres"):
         distribution.DistributionColorizer(network, "places", bins.gamut_bins())
-    with pytest.raises(InputError, match="no decoding 'median': the names are mean, mode, annealed_mean"):
+    with pytest.raises(InputError, match="no decoding 'median': the decodings are mean, mode, annealed_mean"):
         distribution.DistributionColorizer(network, "places", CENTRES, "median")
 
 
