@@ -12,7 +12,7 @@ CUDA = $(if $(filter jax,$(BACKEND)),jax[cuda12],tensorflow[and-cuda])
 CUDA_PIN = "$(CUDA)==$$($(PY) -c 'import importlib.metadata as m; print(m.version("$(firstword $(subst [, ,$(CUDA)))"))')"
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(if $(OFFLINE),--no-index --find-links $(OFFLINE))
 
-PAPERS = $(shell awk -F '[][]' '/^\[[a-z-]+\]/ {key = $$2} /^notebook =/ {print key}' colorize_lib/papers.toml)
+PAPERS = $(shell awk -F '[][]' '/^\[[a-z-]+\]/ {key = $$2} /^title =/ {title = key} /^notebook =/ && title == key {print key}' colorize_lib/papers.toml)
 
 .PHONY: help setup reproduce-all wheelhouse bundle lab app turing-test test test-browser lint check-notebooks notebooks mutants soak coverage bench audit results collect
 .SECONDARY:
@@ -42,7 +42,7 @@ bundle: setup  ## one archive for a machine without network: code, wheelhouse/ a
 reproduce-all: setup  ## run all papers one after another, with a table at the end
 	@$(PY) -m colorize_lib reproduce all $(PARAMETERS)
 
-reproduce-%: setup  ## run a paper's notebook and print its table next to the paper's; reproduce-natural trains the bundled colorizer
+reproduce-%: setup  ## run a paper's notebook and print its table next to the paper's; comparison: all designs on equal terms; natural: train the bundled colorizer
 	@$(PY) -m colorize_lib reproduce $* $(PARAMETERS)
 
 data-%: setup  ## fetch, verify and prepare a dataset; `python -m data_prep list` names them

@@ -1,14 +1,11 @@
 """The networks at the papers' sizes and batches, for a GPU, and how much arithmetic a training step is."""
 
-import math
-
-import keras
 import numpy as np
 
 from colorize_lib import models
 from colorize_lib.acceleration import accelerate, kernels
 from colorize_lib.dataset import Split
-from colorize_lib.training import adversarial
+from colorize_lib.training import adversarial, cost
 from colorize_lib.training.colorizer import Colorizer
 from colorize_lib.training.data import Batches
 
@@ -89,14 +86,11 @@ def trained_flops(network):
 
 
 def _flops(layer):
-    if not isinstance(layer, keras.layers.Conv2D | keras.layers.Conv2DTranspose | keras.layers.Dense):
-        return 0
-    place = layer.input if isinstance(layer, keras.layers.Conv2DTranspose) else layer.output
-    products = math.prod(place.shape[1:-1]) * math.prod(layer.kernel.shape)
+    found = cost.layer_flops(layer)
     factor = getattr(layer, "upsampling", 1)
     if factor > 1 and layer.kernel_size == (1, 1):
-        products /= factor**2  # on the smaller map
+        found /= factor**2  # on the smaller map
     elif factor > 1 and kernels.tensorflow_cpu():  # a transposed convolution with larger weights
         taps = layer.kernel_size[0]
-        products *= ((factor + 2 * (taps // 2)) / (factor * taps)) ** 2
-    return 2 * products
+        found *= ((factor + 2 * (taps // 2)) / (factor * taps)) ** 2
+    return found

@@ -253,7 +253,8 @@ def _parser():
         return command
 
     command = add("reproduce", _reproduce, "run a paper's notebook and print its results next to the paper's")
-    paper = f"{', '.join(papers.KEYS)}; all: one after another; natural: train the bundled colorizer"
+    paper = f"{', '.join(papers.KEYS)}; all: one after another"
+    paper += "; comparison: all designs on equal terms; natural: train the bundled colorizer"
     command.add_argument("paper", help=paper)
     command.add_argument("parameters", nargs="*", metavar="NAME=VALUE", help="such as PROFILE=paper EPOCHS=3 SEEDS=3")
 

@@ -206,7 +206,7 @@ def read_csv(path):
 
 def write_table(path, table):
     """Write a pandas table of systems as CSV, atomically; headings of two lines become one."""
-    headings = [" ".join(column).strip() for column in table.columns]
+    headings = [column if isinstance(column, str) else " ".join(column).strip() for column in table.columns]
     with atomic(path) as temporary:
         table.set_axis(headings, axis="columns").to_csv(temporary, index_label="system")
 

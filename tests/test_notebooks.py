@@ -19,7 +19,8 @@ from colorize_lib.reproduction.parameters import KNOWN
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 OTHERS = ("colorize_your_photos", "turing_test", "your_own")
-PAPERS = [path for path in NOTEBOOKS if path.stem not in OTHERS]
+REPRODUCED = [path for path in NOTEBOOKS if path.stem not in OTHERS]
+PAPERS = [path for path in REPRODUCED if path.stem != "comparison"]
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 SKELETON = [
     "Goal",
@@ -49,16 +50,21 @@ def paper(request):
     return nbformat.read(request.param, as_version=4)
 
 
+@pytest.fixture(params=REPRODUCED, ids=lambda path: path.stem)
+def reproduced(request):
+    return nbformat.read(request.param, as_version=4)
+
+
 def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def test_the_papers_are_those_of_the_command_line():
     assert {path.stem for path in PAPERS} == {papers.published(key, "notebook") for key in papers.KEYS}
-    for path in NOTEBOOKS:
-        if path not in PAPERS:
-            with pytest.raises(InputError, match=rf"no notebook for '{path.stem}': the names are (?!.*{path.stem})"):
-                headless.notebook_path(path.stem)
+    assert {headless.notebook_path(key) for key in papers.NOTEBOOKS} == set(REPRODUCED)
+    for name in OTHERS:
+        with pytest.raises(InputError, match=rf"no notebook for '{name}': the names are (?!.*{name})"):
+            headless.notebook_path(name)
 
 
 @pytest.fixture
@@ -73,6 +79,11 @@ def headings(notebook):
 
 def test_skeleton(paper):
     assert headings(paper) == SKELETON
+
+
+def test_the_comparison_has_the_short_skeleton_and_the_recorded_run():
+    comparison = nbformat.read(ROOT / "notebooks" / "comparison.ipynb", as_version=4)
+    assert headings(comparison) == [*SHORT_SKELETON[:-1], *SKELETON[-2:]]
 
 
 def test_your_own_is_short_and_has_the_short_skeleton(your_own):
@@ -167,19 +178,19 @@ def test_size(path):
     assert path.stat().st_size <= 3_000_000
 
 
-def test_parameters_cell(paper):
-    tagged = [cell for cell in code_cells(paper) if "parameters" in cell.metadata.get("tags", [])]
+def test_parameters_cell(reproduced):
+    tagged = [cell for cell in code_cells(reproduced) if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
-    before = code_cells(paper)[: code_cells(paper).index(tagged[0])]
+    before = code_cells(reproduced)[: code_cells(reproduced).index(tagged[0])]
     names = {node.id for node in ast.walk(ast.parse(tagged[0].source)) if isinstance(node, ast.Name)}
     used_before = {
         node.id for cell in before for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)
     }
     assert not {name for name in names if name.isupper()} & used_before
-    assert paper.metadata.kernelspec.name == "python3"
+    assert reproduced.metadata.kernelspec.name == "python3"
 
 
-@pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", REPRODUCED, ids=lambda path: path.stem)
 def test_profiles(path):
     names = headless.declared(path)
     profiles = names["PROFILES"]
@@ -231,7 +242,7 @@ def test_tags(notebook):
     assert notebook.metadata.kernelspec.name == "python3"
 
 
-@pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", REPRODUCED, ids=lambda path: path.stem)
 def test_every_parameter_is_used(path):
     names = headless.declared(path)
     cells = code_cells(nbformat.read(path, as_version=4))

@@ -16,7 +16,8 @@ from colorize_lib.dataset import Split
 from colorize_lib.training.data import Batches, feed
 
 METRICS = ("psnr_rgb", "ssim", "psnr_ab", "mae_ab", "delta_e2000", "colorfulness", "chroma")
-MORE_METRICS = ("mse_ab", "mae_lightness", "chroma_gradient", "chroma_detail", "chroma_spread")
+HUES = (*metrics.HUES, "red")
+MORE_METRICS = ("mse_ab", "mae_lightness", "chroma_gradient", "chroma_detail", "chroma_spread", *HUES)
 GRAY, MEAN, MEDIAN = "gray (ab = 0)", "mean colour", "median colour"
 
 
@@ -98,24 +99,30 @@ class Scorer(keras.Model):
         self._system = _Untracked(system)
 
     def call(self, rgb):
-        truth, lab = color.unit_rgb(rgb), color.rgb_to_lab(rgb)
-        ab, predicted = self._system.value.predict_color(rgb)
-        predicted_lab = color.rgb_to_lab(predicted)
-        found = {
-            "psnr_rgb": metrics.psnr_rgb(truth, predicted),
-            "ssim": metrics.ssim(truth, predicted),
-            "psnr_ab": metrics.psnr_ab(lab[..., 1:] / 128, ab / 128),
-            "mae_ab": metrics.mae(lab[..., 1:], ab),
-            "mse_ab": metrics.mse(lab[..., 1:], ab),
-            "delta_e2000": metrics.delta_e2000(lab, predicted_lab),
-            "colorfulness": metrics.colorfulness(predicted),
-            "chroma": metrics.chroma(predicted_lab),
-            "mae_lightness": metrics.mae(lab[..., :1], predicted_lab[..., :1]),
-            "chroma_gradient": metrics.chroma_gradient(predicted_lab),
-            "chroma_detail": metrics.chroma_detail(predicted_lab),
-            "chroma_spread": metrics.chroma_spread(predicted_lab),
-        }
-        return {column: found[column] for column in self._columns}  # the compiler drops all others
+        return _measured(rgb, *self._system.value.predict_color(rgb), self._columns)
+
+
+def _measured(rgb, ab, predicted, columns):
+    """{column: (batch,)} of images `rgb`, uint8 or float, predicted `ab` in Lab units, and predicted RGB in [0, 1]."""
+    truth, lab = color.unit_rgb(rgb), color.rgb_to_lab(rgb)
+    predicted_lab = color.rgb_to_lab(predicted)
+    functions = {
+        "psnr_rgb": lambda: metrics.psnr_rgb(truth, predicted),
+        "ssim": lambda: metrics.ssim(truth, predicted),
+        "psnr_ab": lambda: metrics.psnr_ab(lab[..., 1:] / 128, ab / 128),
+        "mae_ab": lambda: metrics.mae(lab[..., 1:], ab),
+        "mse_ab": lambda: metrics.mse(lab[..., 1:], ab),
+        "delta_e2000": lambda: metrics.delta_e2000(lab, predicted_lab),
+        "colorfulness": lambda: metrics.colorfulness(predicted),
+        "chroma": lambda: metrics.chroma(predicted_lab),
+        "mae_lightness": lambda: metrics.mae(lab[..., :1], predicted_lab[..., :1]),
+        "chroma_gradient": lambda: metrics.chroma_gradient(predicted_lab),
+        "chroma_detail": lambda: metrics.chroma_detail(predicted_lab),
+        "chroma_spread": lambda: metrics.chroma_spread(predicted_lab),
+    }
+    shares = metrics.hue_shares(predicted_lab) if set(columns) & set(HUES) else None
+    functions |= {hue: lambda number=number: shares[:, number] for number, hue in enumerate(HUES)}
+    return {column: functions[column]() for column in columns}
 
 
 class _Untracked:
@@ -146,6 +153,32 @@ def score(system, images, batch_size=250, columns=(*METRICS, "mae_lightness")):
     scorer = Scorer(system, columns)
     scorer.compile()
     table = pd.DataFrame(scorer.predict(feed(Batches(split, batch_size)), verbose=0))[[*columns]]
+    table["gray"] = np.isin(np.arange(len(split)), split.gray)
+    return table
+
+
+def score_colorized(images, colorized, batch_size=250, columns=METRICS):
+    """Score images that are colorized already, as `judges.colorized` gives them.
+
+    Args:
+        images: `Split`, or uint8 RGB array (n, height, width, 3): the truth.
+        colorized: uint8 RGB array of the same shape.
+        batch_size: images at once.
+        columns: as in `score`.
+
+    Returns:
+        The table of `score`. It differs from that of the system that colorized them by the rounding to 8 bits.
+    """
+    import pandas as pd
+
+    split = images if isinstance(images, Split) else Split.from_arrays(images)
+    tables = []
+    for start in range(0, len(split), batch_size):
+        rows = slice(start, start + batch_size)
+        results = color.unit_rgb(colorized[rows])
+        found = _measured(split.images[rows], color.rgb_to_lab(results)[..., 1:], results, columns)
+        tables.append(pd.DataFrame({column: ops.convert_to_numpy(values) for column, values in found.items()}))
+    table = pd.concat(tables, ignore_index=True)
     table["gray"] = np.isin(np.arange(len(split)), split.gray)
     return table
 

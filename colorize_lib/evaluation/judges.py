@@ -11,13 +11,31 @@ Both see RGB of 8 bits, as people do, converted to L and ab in the convention's 
 colorized.
 """
 
+import keras
 import numpy as np
 from keras import ops
 
-from colorize_lib import color
+from colorize_lib import color, models
 from colorize_lib.dataset import Split
 from colorize_lib.errors import InputError
+from colorize_lib.training.classification import Classifier
 from colorize_lib.training.data import Batches
+
+
+def judge(classes, learning_rate, **options):
+    """A network that puts colour images into classes, ready for training by cross entropy with Adam.
+
+    It has the layers of the paper's classifier (section 4.3); a detector is a judge of two classes.
+
+    Args:
+        classes: how many.
+        learning_rate: of Adam.
+        options: of `models.build("vac_classifier")`: size, width, dtype.
+    """
+    model = Classifier(models.build("vac_classifier", classes=classes, **options), "kth")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(learning_rate), loss=loss, metrics=["accuracy"])
+    return model
 
 
 def colorized(system, split, batch_size=250):

@@ -10,8 +10,7 @@ from keras import ops
 
 from colorize_lib import color
 from colorize_lib.color import metrics
-
-HUES = (*metrics.HUES, "red")
+from colorize_lib.evaluation.evaluate import HUES
 
 
 def without_colour(image):

@@ -129,6 +129,39 @@ def curves(panels, label):
     return figure
 
 
+def scatter(panels, label):
+    """Panels next to each other, with a point for each system, over a logarithmic axis.
+
+    Args:
+        panels: {label of the vertical axis: {name: (x, y)}}.
+        label: of the horizontal axis.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    figure, all_axes = _subplots(1, len(panels), figsize=(6 * len(panels), 4.2), squeeze=False, layout="constrained")
+    for axes, (y_label, points) in zip(all_axes[0], panels.items(), strict=True):
+        for number, (name, place) in enumerate(points.items()):
+            axes.plot(*place, "os^D"[number // 10 % 4], color=f"C{number}", label=name)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        _finish(figure, axes, label, y_label, legend=axes is all_axes[0][-1])
+    return figure
+
+
+def shares(parts, label, colours):
+    """A bar a system, made of its parts. `parts`: {system: {part: share}}; `label`: of their axis; `colours`: one a part."""
+    figure, axes = _subplots(figsize=(8, 0.28 * len(parts) + 1.2), layout="constrained")
+    names = list(parts)[::-1]  # the first at the top
+    left = np.zeros(len(names))
+    for part, colour in zip(next(iter(parts.values())), colours, strict=True):
+        widths = np.array([parts[name][part] for name in names])
+        axes.barh(names, widths, left=left, color=colour, label=part.replace("_", " "))
+        left += widths
+    return _finish(figure, axes, label, "")
+
+
 def distributions(samples, label, bins=60, limit=None):
     """Densities of several samples over one axis, as outlines. `samples`: {name: numbers}; `limit`: upper end of the axis."""
     figure, axes = _subplots(figsize=(8, 3.2), layout="constrained")

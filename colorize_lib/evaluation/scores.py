@@ -49,6 +49,10 @@ QUANTITIES = {
     "chroma_gradient": Quantity("gradient of ab", 2),
     "chroma_detail": Quantity("detail of ab", 3),
     "chroma_spread": Quantity("spread of ab", 1),
+    "yellow_brown": Quantity("share of yellow-brown", 3),
+    "green": Quantity("share of green", 3),
+    "blue": Quantity("share of blue", 3),
+    "red": Quantity("share of red", 3),
 }
 
 
@@ -174,9 +178,9 @@ class Scores:
             raise InputError(f'keep is {keep!r}: it must be "last" or "best".')
         self.keep = keep
         other = "best" if keep == "last" else "last"
-        # If the best epoch is the last one, there is only "last".
-        chosen = {name: parts.get(keep, parts["last"]) for name, parts in found.items()}
-        others = {name: parts.get(other, parts["last"]) for name, parts in found.items()}
+        # Where the best epoch is the last, or only one of the two was asked for, only that one was scored.
+        chosen = {name: parts.get(keep) or parts[other] for name, parts in found.items()}
+        others = {name: parts.get(other) or parts[keep] for name, parts in found.items()}
         self.epochs, self.tables = ({name: part[place] for name, part in chosen.items()} for place in (0, 1))
         self.other_epochs, self.others = ({name: part[place] for name, part in others.items()} for place in (0, 1))
 

@@ -199,7 +199,7 @@ def pix2pix_unet(size=256, width=1.0):
     (size, size, 1), gray in [0, 1] → (size, size, 3), RGB in (0, 1) through a sigmoid.
 
     Args:
-        size: a multiple of 128; the paper's is 256.
+        size: a multiple of 64; the paper's is 256. The seventh step down needs a multiple of 128, and is left out otherwise.
         width: factor on the filters.
 
     Raises:
@@ -217,7 +217,7 @@ def pix2pix_unet(size=256, width=1.0):
         x = layers.BatchNormalization(momentum=0.8, name=f"{name}_bn")(x)
         return layers.Concatenate(name=f"{name}_skip")([x, skip])
 
-    require_size("pix2pix_unet", size, 128)
+    require_size("pix2pix_unet", size, 64)
     gf = 32  # as the listing calls it
     d0 = keras.Input((size, size, 1), name="gray")
 
@@ -227,9 +227,11 @@ def pix2pix_unet(size=256, width=1.0):
     d4 = conv2d(d3, gf * 8, "down4")
     d5 = conv2d(d4, gf * 8, "down5")
     d6 = conv2d(d5, gf * 8, "down6")
-    d7 = conv2d(d6, gf * 8, "down7")
+    u1 = d6
+    if size % 128 == 0:  # else d6 has an odd side
+        d7 = conv2d(d6, gf * 8, "down7")
+        u1 = deconv2d(d7, d6, gf * 8, "up1")
 
-    u1 = deconv2d(d7, d6, gf * 8, "up1")
     u2 = deconv2d(u1, d5, gf * 8, "up2")
     u3 = deconv2d(u2, d4, gf * 8, "up3")
     u4 = deconv2d(u3, d3, gf * 4, "up4")

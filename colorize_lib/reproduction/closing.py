@@ -1,6 +1,8 @@
 """What a terminal shows when a run ends: its numbers next to the paper's, and a sentence on what they are worth."""
 
-from colorize_lib import files
+from pathlib import Path
+
+from colorize_lib import files, papers
 
 WIDTH = 100  # characters of a line, at most
 # The columns of a metric.
@@ -47,6 +49,11 @@ def _blocks(first, columns):
 def _lines(columns):
     head, *rows = zip(*columns, strict=True)
     return aligned([head, *(row for row in rows if {*row[1:]} - {"–", "not run"})]).splitlines()
+
+
+def heading(folder):
+    """What stands above the table of a run in `folder`."""
+    return "Paper vs. here" if Path(folder).parent.name in papers.KEYS else "All systems"
 
 
 def sentence(folder, profile):

@@ -189,6 +189,7 @@ def readme():
         tag = f'<img src="{picture}" width="160" alt="Bundled photographs colorized by {section.paper}">'
         cells = [section.headline[name] for name in ("claim", "paper", "here", "budget", "verdict")]
         rows.append([f"[{section.paper}](#{section.paper})", *cells, tag if (root / picture).exists() else "–"])
+    sections += [results.section("comparison")] if results.collected("comparison") else []
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
     environment.filters["cell"] = _cell
     template = environment.from_string(Path(__file__).with_name("readme.md.jinja").read_text(encoding="utf-8"))

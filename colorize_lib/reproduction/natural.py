@@ -93,8 +93,8 @@ class Mixture(Batches):
     """
 
     def __init__(self, splits, images, batch_size, seed, transform):
-        self.splits, self.images = splits, images
-        super().__init__(splits[0], batch_size, seed, transform=transform)
+        self.splits = splits
+        super().__init__(splits[0], batch_size, seed, transform=transform, epoch_images=images)
         self.split = _Together(splits)
 
     def __len__(self):

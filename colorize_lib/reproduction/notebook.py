@@ -22,10 +22,10 @@ START_TIMEOUT = 300  # seconds; starting Python is slow on a busy machine
 
 
 def notebook_path(name):
-    """Path of the notebook of the paper with the key `name`. Raises InputError for an unknown key."""
-    if name not in papers.KEYS:
-        raise InputError(f"There is no notebook for {name!r}: the names are {', '.join(papers.KEYS)}.")
-    return files.project_root() / "notebooks" / f"{papers.published(name, 'notebook')}.ipynb"
+    """Path of the notebook of the paper with the key `name`, or of the comparison. Raises InputError with the known keys."""
+    if name not in papers.NOTEBOOKS:
+        raise InputError(f"There is no notebook for {name!r}: the names are {', '.join(papers.NOTEBOOKS)}.")
+    return files.project_root() / "notebooks" / f"{papers.NOTEBOOKS[name]}.ipynb"
 
 
 def declared(path):
@@ -57,7 +57,7 @@ def reproduce(name, assignments=()):
     """Execute the notebook of paper `name` with papermill; the notebook, its HTML and its results are in the run folder.
 
     Args:
-        name: key of the paper, one of `papers.KEYS`.
+        name: key of the notebook, one of `papers.NOTEBOOKS`.
         assignments: "NAME=VALUE" texts, see `parameters.KNOWN`.
 
     Returns:
@@ -207,7 +207,7 @@ def _tail(path, ended):
 
 def _show(folder, seconds):
     if (folder / "paper_vs_here.csv").exists():
-        print("\nPaper vs. here\n\n" + closing.table(folder / "paper_vs_here.csv"))
+        print(f"\n{closing.heading(folder)}\n\n" + closing.table(folder / "paper_vs_here.csv"))
     print(f"\nDone in {seconds:.0f} s. In {folder}:")
     for item, meaning in (
         ("notebook.ipynb", "the executed notebook"),

@@ -52,6 +52,8 @@ METRICS = {name: Metric(found.heading, found.digits, found.sign) for name, found
     "train_mae": Metric("training MAE ↓", 4, -1),
     "validation_mae": Metric("validation MAE ↓", 4, -1),
     "test_mae": Metric("test MAE ↓", 4, -1),
+    "hue_distance": Metric("hue distance ↓", 0, -1),
+    "recognised": Metric("recognised ↑", 3, 1),
     "told_apart": Metric("told from real ↓", 3, -1, (), "turing", same=False),
 }
 # Systems that join several networks.
@@ -182,9 +184,9 @@ def collect(folder, target=None):
             f"The run in {folder} is of the quick profile, whose numbers only say that everything works: results/ takes runs "
             "of PROFILE=paper."
         )
-    if new.paper not in papers.KEYS:
+    if new.paper not in papers.NOTEBOOKS:
         raise InputError(
-            f"The run in {folder} is of {new.paper!r}, which is not a paper here: they are {', '.join(papers.KEYS)}."
+            f"The run in {folder} is of {new.paper!r}, which is not a notebook here: they are {', '.join(papers.NOTEBOOKS)}."
         )
     target = (Path(target) if target else ROOT / "results") / new.paper
     others = collected(new.paper, target.parent)

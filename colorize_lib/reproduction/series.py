@@ -213,4 +213,6 @@ def _show(folder):
     path = Path(folder) / "paper_vs_here.csv"
     if path.exists():
         table = closing.table(path)
-        print(f"\nPaper vs. here, mean ± standard deviation over seeds\n\n{table}\n\nIn {folder}", flush=True)
+        print(
+            f"\n{closing.heading(folder)}, mean ± standard deviation over seeds\n\n{table}\n\nIn {folder}", flush=True
+        )

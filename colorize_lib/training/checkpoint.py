@@ -1,5 +1,6 @@
 """The files of a training: history, weights, and the state from which it resumes."""
 
+import contextlib
 import json
 import math
 import time
@@ -59,6 +60,18 @@ def state_variables(model):
         if not optimizer.built:
             optimizer.build(model.trainable_variables)
     return [*model.variables, *(variable for optimizer in optimizers for variable in optimizer.variables)]
+
+
+@contextlib.contextmanager
+def as_before(model):
+    """A block that trains the model, which then gets its weights, optimizers, and random seeds back; the model must be built."""
+    variables = state_variables(model)
+    values = [np.array(variable) for variable in variables]
+    try:
+        yield model
+    finally:
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
 
 
 class Checkpoint(keras.callbacks.Callback):

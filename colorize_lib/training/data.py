@@ -21,13 +21,15 @@ class Batches(keras.utils.PyDataset):
         labels: also yield the labels.
         transform: function (images, numpy Generator) → images, such as random crops; its randomness depends on
             (`seed`, epoch, batch).
+        epoch_images: images of an epoch, which begins where the epoch before ended in the endless sequence of passes over the
+            split; None: one pass.
     """
 
-    def __init__(self, split, batch_size, seed=None, labels=False, transform=None):
+    def __init__(self, split, batch_size, seed=None, labels=False, transform=None, epoch_images=None):
         super().__init__()
         self.split = split if isinstance(split, Split) else Split.from_arrays(split)
         self.batch_size, self.seed = batch_size, seed
-        self.labels, self.transform = labels, transform
+        self.labels, self.transform, self.epoch_images = labels, transform, epoch_images
         self.multiple = 1  # batch sizes are rounded up to multiples of this, by repeating images: see `devices`
         self.set_epoch(0)
 
@@ -35,12 +37,23 @@ class Batches(keras.utils.PyDataset):
         """Choose the order of `epoch`."""
         self.epoch = epoch
         count = len(self.split)
-        self._order = (
-            np.arange(count) if self.seed is None else np.random.default_rng([self.seed, epoch]).permutation(count)
-        )
+        start = epoch * self.images
+        first, last = start // count, (start + self.images - 1) // count
+        order = np.concatenate([self._pass(number) for number in range(first, last + 1)])
+        self._order = order[start - first * count :][: self.images]
+
+    def _pass(self, number):
+        """All rows in the order of one pass over the split."""
+        count = len(self.split)
+        return np.arange(count) if self.seed is None else np.random.default_rng([self.seed, number]).permutation(count)
+
+    @property
+    def images(self):
+        """Images of an epoch."""
+        return self.epoch_images or len(self.split)
 
     def __len__(self):
-        return -(-len(self.split) // self.batch_size)
+        return -(-self.images // self.batch_size)
 
     def rows(self, index, multiple=1):
         """Row numbers of batch `index`, repeated from the first until their number is a multiple of `multiple`."""

@@ -91,6 +91,7 @@ def _data(batches):
     """Images, their order, and their transform. A seed of None is the split's own order."""
     return {
         "images": len(batches.split),
+        "images of an epoch": batches.epoch_images,
         "fingerprint": batches.split.fingerprint()[:16],
         "batch_size": batches.batch_size,
         "seed of the order": batches.seed,

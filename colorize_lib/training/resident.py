@@ -39,7 +39,7 @@ class ResidentBatches(keras.utils.PyDataset):
         self.images = jax.device_put(batches.split.images[:])
         self.labels = jax.device_put(batches.split.labels[:]) if batches.labels else None
         multiple = batches.batch_size if fill and len(batches) > 1 else 1
-        whole = len(batches) if multiple > 1 else len(batches.split) // batches.batch_size
+        whole = len(batches) if multiple > 1 else batches.images // batches.batch_size
         self._multiple = multiple
         # Items as ranges of batches: only those of one shape are stacked.
         self.ends = [*range(steps, whole, steps), whole] if whole else []

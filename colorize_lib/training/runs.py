@@ -21,6 +21,7 @@ written under a temporary name and then renamed, so that a killed process leaves
 import contextlib
 import math
 import re
+import shutil
 import signal
 import threading
 import time
@@ -37,6 +38,7 @@ from colorize_lib.training.colorizer import describe, load_weights
 
 FORMAT = 1
 KEEP = ("best", "last")
+TRAINING_FILES = ("training.json", "network.json", "history.csv", "best.weights.h5", "last.weights.h5")
 _PROCESS = ("started", "finished", "wall_seconds", "git_commit", "versions", "hardware")
 # The entries of a manifest that other code uses, with their types.
 _MANIFEST = dict.fromkeys(("notebook", "label", "command", "started"), str)
@@ -183,6 +185,25 @@ class Run:
         self._trained[name] = history, monitor
         self._manifest["scored"][name] = {"keep": keep, "epoch": self.load_epoch(name, model, keep), "epochs": epochs}
         return model, history
+
+    def extend(self, name, former):
+        """Let system `name` start with the epochs of another one that was trained with the same; `fit` then trains the others.
+
+        What the folder holds of `name` already stays as it is.
+
+        Args:
+            name: the system that is to be trained for more epochs.
+            former: the system whose training it extends.
+        """
+        self._hold()
+        source, target = self.folder / former, self.folder / name
+        if checkpoint.saved_history(target):
+            return
+        with files.disk_errors(self.folder):
+            for file in (*TRAINING_FILES, "state.npz"):  # the state last: without it, nothing is resumed
+                if (source / file).exists():
+                    with files.atomic(target / file) as copy:
+                        shutil.copyfile(source / file, copy)
 
     def _made(self, make, train):
         """The built model, on the number of devices that the parameters ask for."""

@@ -5,7 +5,7 @@ from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
 
 from colorize_lib import color
 from colorize_lib.dataset import Split
-from colorize_lib.evaluation import evaluate
+from colorize_lib.evaluation import evaluate, judges
 
 tf = pytest.importorskip("tensorflow", reason="TensorFlow's PSNR and SSIM are the reference")
 
@@ -199,3 +199,21 @@ def test_every_column_is_of_the_prediction_in_lab_units(split):
     assert np.allclose(found["mse_ab"], (error**2).mean((1, 2, 3)), rtol=1e-4)
     assert np.allclose(found["psnr_ab"], -10 * np.log10((error**2).mean((1, 2, 3)) / 128**2), rtol=1e-4)
     assert np.allclose(found["mae_lightness"], np.abs(lab - predicted)[..., 0].mean((1, 2)), rtol=1e-3)
+
+
+def test_colorized_images_score_as_the_system_that_colorized_them(split):
+    """Except for the rounding to 8 bits, in batches of any size, and with the shares of hues."""
+    system = evaluate.ConstantColor((12.0, -9.0))
+    columns = [*evaluate.METRICS, "mae_lightness", *evaluate.HUES]
+    expected = evaluate.score(system, split, columns=columns)
+    colorized = judges.colorized(system, split).images
+    found = evaluate.score_colorized(split, colorized, batch_size=3, columns=columns)
+    assert list(found) == list(expected)
+    assert (found["gray"] == expected["gray"]).all()
+    for column, tolerance in {"psnr_rgb": 0.1, "ssim": 0.01, "delta_e2000": 0.3, "chroma": 0.3, "red": 0.01}.items():
+        np.testing.assert_allclose(found[column], expected[column], atol=tolerance)
+    assert found["red"].mean() > 0.5
+    assert found[["yellow_brown", "green"]].to_numpy().max() < 0.1
+    exact = evaluate.score_colorized(split, split.images[:], columns=["delta_e2000", "psnr_rgb"])
+    assert exact["delta_e2000"].max() < 1e-3
+    assert np.isinf(exact["psnr_rgb"]).all()

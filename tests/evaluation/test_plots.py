@@ -3,6 +3,7 @@ import io
 import keras
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 
 from colorize_lib import models
@@ -107,3 +108,22 @@ def test_source_is_what_the_builder_is():
     assert "def cnn(size=64" in str(shown)
     assert "def _final(" in str(shown)
     assert "highlight" in shown._repr_html_()
+
+
+def test_a_scatter_has_a_point_for_each_system_that_can_be_told_from_the_others():
+    points = {f"system {number}": (10.0**number, number) for number in range(12)}
+    left, right = plots.scatter({"ΔE2000": points, "distance": points}, "operations").axes
+    assert left.get_xscale() == "log"
+    assert [tuple(line.get_xydata()[0]) for line in left.lines] == list(points.values())
+    assert len({(line.get_color(), line.get_marker()) for line in left.lines}) == 12
+    assert [text.get_text() for text in right.get_legend().get_texts()] == list(points)
+    assert (left.get_ylabel(), right.get_ylabel(), left.get_xlabel()) == ("ΔE2000", "distance", "operations")
+
+
+def test_bars_of_shares_are_joined_from_their_parts_the_first_system_at_the_top():
+    (axes,) = plots.shares({"truth": {"green": 0.2, "red": 0.3}, "net": {"green": 0.1, "red": 0}}, "share", "gr").axes
+    green, red = axes.containers
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["net", "truth"]
+    assert [bar.get_width() for bar in green] == [0.1, 0.2]
+    assert [bar.get_x() for bar in red] == [0.1, 0.2]
+    assert [bar.get_width() for bar in red] == pytest.approx([0, 0.3])

@@ -173,6 +173,17 @@ def test_pix2pix_unet_is_the_printed_listing():
     assert_same_network(model, printed)
 
 
+def test_pix2pix_unet_at_an_odd_multiple_of_64_has_six_steps():
+    """64 halved six times is one pixel; the names of what is left are those of the whole network."""
+    small, whole = models.build("pix2pix_unet", size=64), models.build("pix2pix_unet", size=128)
+    assert small.output_shape == (None, 64, 64, 3)
+    assert small.get_layer("down6_bn").output.shape[1:] == (1, 1, 256)
+    missing = {layer.name for layer in whole.layers} - {layer.name for layer in small.layers}
+    assert missing == {f"down7_{part}" for part in ("conv", "relu", "bn")} | {
+        f"up1_{part}" for part in ("upsample", "conv", "bn", "skip")
+    }
+
+
 def test_dropout_autoencoder_is_the_cited_network():
     def transposed(filters, strides, activation):
         return layers.Conv2DTranspose(filters, 3, strides, padding="same", activation=activation)
@@ -313,7 +324,7 @@ for name in ("resnet50_autoencoder", "vgg16_features"):
         ("resnet50_autoencoder", {"weights": "imagnet"}, "no weights file imagnet"),
         ("vgg16_features", {"size": 16, "weights": None}, "multiple of 32, not 16"),
         ("vgg16_decoder", {"size": 0}, "multiple of 32, not 0"),
-        ("pix2pix_unet", {"size": 300}, "multiple of 128, not 300"),
+        ("pix2pix_unet", {"size": 300}, "multiple of 64, not 300"),
         ("dropout_autoencoder", {"size": 30}, "multiple of 8, not 30"),
         ("dropout_autoencoder", {"dropout": 1}, "below 1, not 1"),
         ("dropout_autoencoder", {"dropout": -0.1}, "at least 0"),

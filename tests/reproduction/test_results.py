@@ -220,7 +220,7 @@ def test_collect_takes_finished_runs_only(tmp_path):
     with pytest.raises(InputError, match=r"quick profile.*takes runs of PROFILE=paper"):
         results.collect(run, tmp_path / "results")
     (run / "manifest.json").write_text(json.dumps(manifest | {"notebook": "letter"}))
-    with pytest.raises(InputError, match="is of 'letter', which is not a paper here"):
+    with pytest.raises(InputError, match="is of 'letter', which is not a notebook here"):
         results.collect(run, tmp_path / "results")
     (run / "manifest.json").write_text(json.dumps(manifest))
     target = results.collect(run, tmp_path / "results")
@@ -371,3 +371,22 @@ def test_the_command_collects_and_writes_all(elsewhere, capsys):
     assert "| `cnn` | 3 of 25 |" in (elsewhere / "results" / "README.md").read_text()
     assert "23.00 [22.90, 23.10]" in (elsewhere / "results" / "index.html").read_text()
     assert __main__.main(["results", str(elsewhere)]) == 2
+
+
+def test_the_comparison_is_shown_and_is_no_paper(elsewhere):
+    before = gallery.readme()
+    assert "## comparison" not in before
+    row = {"delta_e2000": {"mean": 12.0, "low": 11.0, "high": 13.0}, "hue_distance": {"mean": 41.6}}
+    systems = {"gan": row, "gan_time": row | {"hue_distance": {"mean": 30.2}}, "gray (ab = 0)": row}
+    run = write_run(elsewhere / "run", systems, paper="comparison", minutes={"gan": 8.0, "gan_time": 4.0})
+    Image.new("RGB", (40, 30)).save(run / "figures" / "hues.png")
+    results.collect(run)
+    text = gallery.readme()
+    section = text.partition("## comparison")[2].partition("\n## ")[0]
+    assert "| `gan_time` | 3 |" in section
+    assert "hue distance ↓" in section
+    assert "**30**" in section
+    assert "comparison/figures/hues.jpg" in section
+    assert "Verdict" not in section
+    assert "[comparison]" not in gallery.papers_table()
+    assert text.replace(f"## comparison{section}\n", "") == before

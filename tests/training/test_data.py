@@ -111,3 +111,21 @@ def test_crops_are_those_of_their_seed():
     crops = [Batches(split, 4, seed=seed, transform=RandomResizedCrop(8))[0][0] for seed in (3, 3, 4)]
     np.testing.assert_array_equal(crops[0], crops[1])
     assert not np.array_equal(crops[0], crops[2])
+
+
+def test_an_epoch_of_some_images_begins_where_the_one_before_ended():
+    """Ten images in epochs of four are the passes of ten, one after another."""
+    split = Split(np.arange(10, dtype="uint8").reshape(10, 1, 1, 1).repeat(3, axis=-1), np.arange(10))
+
+    def seen(batches, epochs):
+        found = []
+        for epoch in range(epochs):
+            batches.set_epoch(epoch)
+            found.append([int(image[0, 0, 0]) for index in range(len(batches)) for image in batches[index][0]])
+        return found
+
+    parts = seen(Batches(split, 4, seed=2, epoch_images=4), 10)
+    order = np.concatenate([np.random.default_rng([2, number]).permutation(10) for number in range(4)])
+    assert [sorted(part) for part in parts] == [sorted(order[4 * n : 4 * n + 4].tolist()) for n in range(10)]
+    assert [len(part) for part in seen(Batches(split, 4, seed=2, epoch_images=25), 2)] == [25, 25]
+    assert len(Batches(split, 4, epoch_images=6)) == 2

@@ -547,3 +547,27 @@ def test_the_manifest_says_how_the_run_is_to_be_called_and_what_its_networks_are
     first = model.evaluate(split.images[rows], verbose=0)
     assert manifest["networks"]["dot"]["first_loss"] == pytest.approx(first, rel=1e-5)
     assert runs.read_manifest(started(EPOCHS=1).folder / "manifest.json")["label"] == "budgeted"
+
+
+def test_a_longer_training_extends_a_shorter_one(split, capsys):
+    """Its epochs are those of an undisturbed training; the shorter one, and what the longer one has, stay as they are."""
+    run = started()
+    _, alone = train(run, split, epochs=4, system="polychromify_overfit")
+
+    def fit(name, epochs):
+        def make():
+            return small_models.colorizer("polychromify_overfit", size=16, width=0.05, metrics=[metrics.psnr_ab])
+
+        return run.fit(name, make, Batches(split, 8, seed=0), Batches(split, 24), epochs=epochs)
+
+    fit("short", 2)
+    run.extend("long", "short")
+    model, long = fit("long", 4)
+    assert "long: 2 of 4 epochs restored" in capsys.readouterr().out
+    assert [row["loss"] for row in long] == [row["loss"] for row in alone]
+    assert [row["epoch"] for row in fit("short", 2)[1]] == [1, 2]
+    run.extend("long", "short")
+    assert fit("long", 4)[1] == long
+    weights = [np.array(weight) for weight in model.network.weights]
+    assert run.load_epoch("short", model, "last") == 2
+    assert any(not np.array_equal(one, other) for one, other in zip(weights, model.network.weights, strict=True))
