@@ -244,6 +244,13 @@ def test_every_quantity_has_the_direction_that_is_better():
     for name, quantity in scores.QUANTITIES.items():
         assert quantity.sign == signs.get(name, 0), name
         assert ("↑" in quantity.heading, "↓" in quantity.heading) == (quantity.sign > 0, quantity.sign < 0)
-    more = {"minutes": 0, "learning_rate": 0, "larger_channel": 1, "told_apart": -1}
+    more = {
+        "minutes": 0,
+        "learning_rate": 0,
+        "larger_channel": 1,
+        "hue_distance": -1,
+        "recognised": 1,
+        "told_apart": -1,
+    }
     more |= dict.fromkeys(["train_mae", "validation_mae", "test_mae"], -1)
     assert {name: metric.sign for name, metric in results.METRICS.items() if name not in scores.QUANTITIES} == more

@@ -371,7 +371,8 @@ def _sentence(run):
         parts.append(f"scored on {metrics['test_images']:,} test images{colour}")
     parts.append(device)
     if metrics.get("minutes"):
-        hours = sum(value for value in map(_mean, metrics["minutes"].values()) if value) / 60
+        minutes = sum(value for value in map(_mean, metrics["minutes"].values()) if value)
+        hours = _mean(metrics.get("training_minutes", minutes)) / 60
         parts.append(f"{hours:.1f} hours of training" if hours >= 1 else f"{60 * hours:.0f} minutes of training")
     seed, count = manifest.get("parameters", {}).get("seed"), run.seeds()
     parts.append(f"seed {seed}" if count == 1 else f"{count} seeds")

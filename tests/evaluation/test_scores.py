@@ -243,7 +243,7 @@ def test_tables_show_as_many_digits_as_a_quantity_has():
 
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_where_one_epoch_is_scored_it_is_shown_and_no_other(tmp_path, keep):
-    scores.write(tmp_path, "net", {keep: ("3", table([20.0, 22.0]))})
+    scores.write(tmp_path, "net", {keep: ("3", table(20.0))})
     found = scores.Scores.read(tmp_path, keep)
     assert found.epochs == found.other_epochs == {"net": "3"}
     assert found.metrics()["other_epoch"] == {"systems": {}, "all_images": {}}

@@ -378,15 +378,17 @@ def test_the_comparison_is_shown_and_is_no_paper(elsewhere):
     assert "## comparison" not in before
     row = {"delta_e2000": {"mean": 12.0, "low": 11.0, "high": 13.0}, "hue_distance": {"mean": 41.6}}
     systems = {"gan": row, "gan_time": row | {"hue_distance": {"mean": 30.2}}, "gray (ab = 0)": row}
-    run = write_run(elsewhere / "run", systems, paper="comparison", minutes={"gan": 8.0, "gan_time": 4.0})
+    minutes = {"gan": 8.0, "gan_time": 4.0}  # of which the shorter training is the beginning of the longer one
+    run = write_run(elsewhere / "run", systems, paper="comparison", minutes=minutes, training_minutes=8.0)
     Image.new("RGB", (40, 30)).save(run / "figures" / "hues.png")
     results.collect(run)
     text = gallery.readme()
     section = text.partition("## comparison")[2].partition("\n## ")[0]
     assert "| `gan_time` | 3 |" in section
     assert "hue distance ↓" in section
+    assert ", 8 minutes of training," in section
     assert "**30**" in section
     assert "comparison/figures/hues.jpg" in section
     assert "Verdict" not in section
     assert "[comparison]" not in gallery.papers_table()
-    assert text.replace(f"## comparison{section}\n", "") == before
+    assert text.replace(f"## comparison{section}", "").rstrip() == before.rstrip()
