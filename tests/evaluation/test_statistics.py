@@ -42,18 +42,21 @@ def test_verdict_over_images(shift, said):
     assert statistics.image_verdict(advantages - advantages.mean() + shift) == said
 
 
+def several_intervals(values, count):
+    """Low and high ends of the same values in `count` orders, each of which draws other resamples: (count, 2)."""
+    random = np.random.default_rng(3)
+    return np.array([statistics.interval(random.permutation(values))[1:] for _ in range(count)])
+
+
 def test_intervals_over_images_are_of_95_per_cent():
     """Of many values that are normal, the ends lie 1.96 standard errors from the mean: 90 % would have 1.64, 99 % 2.58."""
     values = np.random.default_rng(1).normal(3, 2, 400)
-    error = values.std() / 400**0.5
-    ends = np.array([statistics.interval(values, seed=seed)[1:] for seed in range(5)])
-    away = (ends - values.mean()) / error
+    away = (several_intervals(values, 5) - values.mean()) / (values.std() / 400**0.5)
     assert away.mean(0) == pytest.approx([-1.96, 1.96], abs=0.1)
 
 
 def test_an_interval_hardly_depends_on_its_random_numbers():
     """Of a few resamples the ends would be as uncertain as the mean."""
     values = np.random.default_rng(2).normal(0, 1, 300)
-    ends = np.array([statistics.interval(values, seed=seed)[1:] for seed in range(12)])
-    assert (ends.std(0) < 0.15 * values.std() / 300**0.5).all()
+    assert (several_intervals(values, 12).std(0) < 0.15 * values.std() / 300**0.5).all()
     assert statistics.interval(values) == statistics.interval(values)

@@ -571,3 +571,12 @@ def test_a_longer_training_extends_a_shorter_one(split, capsys):
     weights = [np.array(weight) for weight in model.network.weights]
     assert run.load_epoch("short", model, "last") == 2
     assert any(not np.array_equal(one, other) for one, other in zip(weights, model.network.weights, strict=True))
+
+
+def test_the_validation_images_are_those_that_validate(split):
+    dark = Split(split.images // 4, split.labels)
+    batches = Batches(split, 8, seed=5)
+    model, history = started().fit("dot", dot(0.0), batches, Batches(dark, 24), epochs=1)
+    for images, column in ((split.images, "loss"), (dark.images, "val_loss")):
+        assert history[0][column] == pytest.approx(model.evaluate(images, verbose=0), rel=1e-4)
+    assert history[0]["loss"] != pytest.approx(history[0]["val_loss"], rel=0.05)
