@@ -1,8 +1,12 @@
 """The rules that hold for every notebook, and those for the papers' alone."""
 
 import ast
+import base64
+import io
 import json
 import os
+import re
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -156,14 +160,43 @@ def test_links_at_the_top(paper, request):
         assert f"]({link})" in paper.cells[0].source
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in NOTEBOOKS if path.stem not in OTHERS[:2]], ids=lambda path: path.stem
-)
-def test_the_first_cell_says_how_to_get_the_library(path):
-    first = code_cells(nbformat.read(path, as_version=4))[0].source
-    assert "%pip install" in first
+def test_the_first_cell_says_how_to_get_the_library(notebook):
+    first = code_cells(notebook)[0].source
+    extras = re.search(r"^# %pip install \.\[([\w,]+)\]$", first, re.M)[1].split(",")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(extras) <= set(project["optional-dependencies"])
     assert "import colorize_lib" in first  # before Keras: it keeps TensorFlow's notes away
     assert "keras" not in first.lower().replace("before keras", "")
+
+
+def test_no_column_of_a_table_is_empty(notebook):
+    pages = [
+        output.data.get("text/html", "")
+        for cell in code_cells(notebook)
+        for output in cell.get("outputs", ())
+        if "data" in output
+    ]
+    for body in re.findall(r"<tbody>.*?</tbody>", "".join(pages), re.S):
+        rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr.*?</tr>", body, re.S)]
+        for column in zip(*rows, strict=True):
+            assert set(column) - {"–", "NaN", ""}, body
+
+
+def test_pictures_are_large_enough_to_see(notebook):
+    """At least 160 pixels each way, whatever is on them."""
+    for output in (output for cell in code_cells(notebook) for output in cell.outputs):
+        data = output.get("data", {}).get("image/jpeg")
+        if data:
+            assert min(Image.open(io.BytesIO(base64.b64decode(data))).size) >= 160
+
+
+def test_shown_sources_fit_the_page(paper):
+    """JupyterLab shows 91 letters a line of a listing next to its sidebar at 1280 pixels, and breaks within words."""
+    outputs = [output for cell in code_cells(paper) for output in cell.outputs]
+    listings = [output.data["text/markdown"] for output in outputs if "text/markdown" in output.get("data", {})]
+    lines = [line for text in listings if text.startswith("```python") for line in text.splitlines()]
+    assert lines
+    assert not [line for line in lines if len(line) > 90]
 
 
 def test_photographs_are_jpeg(notebook):

@@ -433,7 +433,7 @@ def _rate(answers):
     return *wilson(right, len(answers)), right, len(answers)
 
 
-_PAPER = {"unet_mae": "U-Net (MAE loss)", "gan": "GAN", "vac_gan": "VAC + GAN"}
+PAPER = {"unet_mae": "U-Net (MAE loss)", "gan": "GAN", "vac_gan": "VAC+GAN"}
 HEADINGS = (
     "form",
     "model",
@@ -469,7 +469,7 @@ def table(rows):
     ]
     for system, row in published("vacgan", "table1").items():
         if "turing" in row:
-            name = _PAPER.get(system, system)
+            name = PAPER.get(system, system)
             lines.append(("the paper, CIFAR-10", name, f"{100 * row['turing']:.2f} %", "–", "–", "–", "–", "–"))
     return lines
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from colorize_lib.evaluation.plots import Markdown
 from colorize_lib.evaluation.scores import QUANTITIES, number, without_empty_columns
 from colorize_lib.evaluation.statistics import image_verdict, interval, seed_interval, verdict
 from colorize_lib.papers import published
@@ -100,6 +101,8 @@ def judge(claim, advantages, epochs, training=True):
         said = NOT_COMPARABLE
     quantity = QUANTITIES.get(claim.column)
     unit, digits = (quantity.heading, quantity.digits) if quantity else ("", 3)
+    if claim.column == "seconds":
+        unit = f"ratio of speeds, less {claim.times:g}"
     return Judgement(claim.sentence, said, mean, low, high, list(epochs), unit, digits, means if len(means) > 1 else [])
 
 
@@ -177,7 +180,7 @@ def judge_values(scores, sentence, better, worse, values, *, sign=-1, coloured=N
     return replace(found, unit=unit, digits=digits)
 
 
-def compare_settings(grid, sentence, column, by, better, worse, lower=False):
+def compare_settings(grid, sentence, column, by, better, worse, lower=False, unit=""):
     """Judge a claim about a setting by several trainings, averaged over all other settings of each seed.
 
     Args:
@@ -186,6 +189,7 @@ def compare_settings(grid, sentence, column, by, better, worse, lower=False):
         column: the result that is compared.
         by: the setting; the claim says that its value `better` is better than `worse`.
         lower: whether lower results are better.
+        unit: what the difference is in.
 
     Returns:
         `Judgement`; "not run" if the grid lacks one of the two values.
@@ -197,7 +201,7 @@ def compare_settings(grid, sentence, column, by, better, worse, lower=False):
     differences = (means[worse] - means[better]) if lower else (means[better] - means[worse])
     scored = chosen.groupby(by)["epoch"].unique()
     epochs = ["+".join(map(str, sorted(scored[value]))) for value in (better, worse)]
-    return judge(Claim(sentence, str(better), str(worse), column), differences.tolist(), epochs)
+    return replace(judge(Claim(sentence, str(better), str(worse), column), differences.tolist(), epochs), unit=unit)
 
 
 def plain(judgements, decides=True):
@@ -228,6 +232,16 @@ def table(judgements, decides=True):
         lines.append(line)
     names = ["claim", "epochs", DIFFERENCE, "in", *(["verdict"] if decides else [])]
     return without_empty_columns(pd.DataFrame(lines, columns=names).set_index("claim"))
+
+
+def shown(judgements, decides=True):
+    """The `table` as `plots.Markdown`, whose sentences begin at the left and whose numbers are not broken."""
+    found = table(judgements, decides).reset_index()
+    lines = [
+        [row[0], *(text.replace(" ", "\N{NO-BREAK SPACE}") for text in row[1:])] for row in found.to_numpy().tolist()
+    ]
+    rule = [":--"] * len(found.columns)
+    return Markdown("\n".join(f"| {' | '.join(line)} |" for line in [list(found.columns), rule, *lines]))
 
 
 def over_seeds(merged):

@@ -1,6 +1,7 @@
-"""Figures of the notebooks: learning curves, distributions, pictures; and the source of a network, highlighted.
+"""What notebooks show: learning curves, distributions, pictures, and text such as the source of a network.
 
-Curves are matplotlib figures. Pictures are `Pictures`, which a notebook shows as JPEG: a tenth of a PNG's size.
+Curves are matplotlib figures. Pictures are `Pictures`, which a notebook shows as JPEG: a tenth of a PNG's size. Text is
+`Markdown`, which every front end sets in its own fonts and colours.
 """
 
 import inspect
@@ -13,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from colorize_lib.images import save_jpeg
 
 SIDE = 160  # pixels of a picture, at least
+PAGE = 1000  # pixels across: what is wider is shown smaller, so that its letters have to be larger
 QUALITY = 88  # of JPEG
 
 
@@ -64,7 +66,7 @@ def learning_curves(histories, column, label=None, best=False):
     """
     from colorize_lib.evaluation.scores import best_row
 
-    figure, axes = _subplots(figsize=(8, 4), layout="constrained")
+    figure, axes = _subplots(figsize=(9, 4), layout="constrained")
     for color_number, (system, history) in enumerate(histories.items()):
         rows = rows_of(history)
         for name, style, part in ((column, "-", "training"), (f"val_{column}", "--", "validation")):
@@ -119,13 +121,20 @@ def _panel(axis, curves):
 
 
 def curves(panels, label):
-    """Panels next to each other, several curves in each. `panels`: {label of the vertical axis: {name: (x, y)}}; `label`: of x."""
-    figure, all_axes = _subplots(1, len(panels), figsize=(6 * len(panels), 3.4), squeeze=False, layout="constrained")
+    """Panels next to each other, several curves in each.
+
+    Args:
+        panels: {label of the vertical axis: {name: (x, y)}}. Where all panels have the same names, one legend stands for all.
+        label: of the horizontal axis.
+    """
+    shared = len({tuple(lines) for lines in panels.values()}) == 1
+    size = ((3.4 if shared else 5) * len(panels) + 1.8, 3.2)
+    figure, all_axes = _subplots(1, len(panels), figsize=size, squeeze=False, layout="constrained")
     for axes, (y_label, lines) in zip(all_axes[0], panels.items(), strict=True):
         for number, (name, (x, y)) in enumerate(lines.items()):  # of curves that coincide both are seen
             style = ("-", "--", "-.", ":")[number % 4]
             axes.plot(x, y, style, marker="o" if len(x) == 1 else None, label=name)
-        _finish(figure, axes, label, y_label)
+        _finish(figure, axes, label, y_label, legend=not shared or axes is all_axes[0, -1])
     return figure
 
 
@@ -163,12 +172,27 @@ def shares(parts, label, colours):
 
 
 def distributions(samples, label, bins=60, limit=None):
-    """Densities of several samples over one axis, as outlines. `samples`: {name: numbers}; `limit`: upper end of the axis."""
-    figure, axes = _subplots(figsize=(8, 3.2), layout="constrained")
+    """Histograms below each other over one axis, each with its median as a line.
+
+    Args:
+        samples: {name: numbers}.
+        label: of the axis, with the unit.
+        bins: of each histogram.
+        limit: upper end of the axis; None: what all but 0.5 % of each sample's numbers stay below.
+    """
+    size = (8, 0.55 * len(samples) + 0.9)
+    figure, axes = _subplots(len(samples), 1, figsize=size, squeeze=False, sharex=True, layout="constrained")
     limit = limit or max(float(np.percentile(values, 99.5)) for values in samples.values())
-    for name, values in samples.items():
-        axes.hist(np.clip(values, 0, limit), np.linspace(0, limit, bins), density=True, histtype="step", label=name)
-    return _finish(figure, axes, label, "density")
+    for number, (axis, (name, values)) in enumerate(zip(axes[:, 0], samples.items(), strict=True)):
+        look = dict(color="black" if number == 0 else "C0", alpha=0.6)
+        axis.hist(np.clip(values, 0, limit), np.linspace(0, limit, bins), density=True, **look)
+        axis.axvline(float(np.median(values)), color="C3")
+        _finish(figure, axis, label if axis is axes[-1, 0] else "", "", legend=False)
+        axis.set_yticks([axis.get_ylim()[1] / 2], [name])
+        axis.tick_params("y", length=0)
+        axis.grid(False, axis="y")
+        axis.spines[["left", "right", "top"]].set_visible(False)
+    return figure
 
 
 class Pictures:
@@ -201,7 +225,8 @@ def image_grid(columns, captions=None, side=SIDE, across=False):
     """Pictures side by side: one column a system, one row an image.
 
     Args:
-        columns: {title: images}, each a sequence of the same number of RGB images, uint8 or float in [0, 1].
+        columns: {title: images}, each a sequence of the same number of RGB images, uint8 or float in [0, 1]; an empty title
+            takes no room.
         captions: optional {title: texts} printed under the pictures of a column.
         side: pixels of a picture's longer side, at least; pictures smaller than that are enlarged.
         across: one row a system instead, its title at the left.
@@ -209,29 +234,37 @@ def image_grid(columns, captions=None, side=SIDE, across=False):
     Returns:
         `Pictures`.
     """
-    captions = captions or {}
-    cells = {title: [_resized(image, side) for image in images] for title, images in columns.items()}
-    font = _font(13)
-    under = 18 if captions else 0
-    wide = max(cell.width for column in cells.values() for cell in column)
-    high = max(cell.height for column in cells.values() for cell in column) + under
-    names = {title: _wrapped(title, font, wide) for title in columns}
-    above = 0 if across else 17 * max(len(lines) for lines in names.values()) + 4
-    left = max(font.getlength(line) for lines in names.values() for line in lines) + 10 if across else 0
-    count = len(next(iter(cells.values())))
-    over, down = (count, len(cells)) if across else (len(cells), count)
-    gap = 4
-    image = Image.new("RGB", (int(left) + over * (wide + gap), above + down * (high + gap)), "white")
+    captions, gap = captions or {}, 4
+    columns = {title: [_resized(image, side) for image in images] for title, images in columns.items()}
+    count = len(next(iter(columns.values())))
+    pairs = [list(zip(column, captions.get(title, [""] * count), strict=True)) for title, column in columns.items()]
+    rows = pairs if across else list(zip(*pairs, strict=True))
+    wide = max(picture.width for column in columns.values() for picture in column)
+    font = _font(max(13, round(13 * len(rows[0]) * (wide + gap) / PAGE)))
+    line = round(1.3 * font.size)
+    highs = [max(picture.height + line * bool(caption) for picture, caption in row) for row in rows]
+    titles = [_wrapped(title, font, wide - gap) for title in columns]
+    above = 0 if across else line * max(map(len, titles)) + gap
+    left = round(max(font.getlength(text) for title in titles for text in title)) + 2 * gap if across else 0
+    if not any(columns):
+        above = left = 0
+    size = (left + len(rows[0]) * (wide + gap), above + sum(highs) + gap * len(rows))
+    image = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(image)
-    for line, (title, column) in enumerate(cells.items()):
-        start = (4, line * (high + gap) + 4) if across else (line * (wide + gap), 0)
-        draw.multiline_text(start, "\n".join(names[title]), "black", font, spacing=2)
-        for number, cell in enumerate(column):
-            across_, down_ = (number, line) if across else (line, number)
-            x, y = int(left) + across_ * (wide + gap), above + down_ * (high + gap)
-            image.paste(cell, (x, y))
-            if title in captions:
-                draw.text((x, y + cell.height + 1), captions[title][number], "black", _font(12))
+    top = above
+    for row, high in zip(rows, highs, strict=True):
+        for place, (picture, caption) in enumerate(row):
+            x = left + place * (wide + gap)
+            image.paste(picture, (x, top))
+            draw.text((x, top + picture.height + 1), caption, "black", font)
+        top += high + gap
+    for number, title in enumerate(titles):
+        if across:
+            start = gap, sum(highs[:number]) + gap * (number + 1)
+        else:  # down to the pictures, where another title has more lines
+            start = number * (wide + gap) + 1, above - gap - line * len(title)
+        for down, text in enumerate(title):
+            draw.text((start[0], start[1] + down * line), text, "black", font)
     return Pictures(image)
 
 
@@ -289,14 +322,26 @@ def best_and_worst(scores, name, system, split, count=5, column="delta_e2000"):
             first.setdefault(sources[row], row)
         chosen = list(first.values())[:count]
         values.append(ranked.loc[chosen].tolist())
-        rows[f"{part}: {name}"] = np.asarray(system.predict_color(split.images[chosen])[1])
-        rows[f"{part}: original"] = split.images[chosen]
-        captions[f"{part}: {name}"] = [f"ΔE {value:.1f}" for value in values[-1]]
+        rows[f"{part}, colorized"] = np.asarray(system.predict_color(split.images[chosen])[1])
+        rows[f"{part}, original"] = split.images[chosen]
+        captions[f"{part}, colorized"] = [f"ΔE {value:.1f}" for value in values[-1]]
     return image_grid(rows, captions, across=True), *values
 
 
-def source(*functions):
-    """The source of functions or classes, highlighted where a notebook shows it; printed, it is the plain text."""
-    from IPython.display import Code
+class Markdown:
+    """Text that a notebook shows as Markdown, and a terminal as it is."""
 
-    return Code("\n\n".join(inspect.getsource(function).rstrip() for function in functions), language="python")
+    def __init__(self, text):
+        self._text = text
+
+    def _repr_markdown_(self):
+        return self._text
+
+    def __repr__(self):
+        return self._text
+
+
+def source(*functions):
+    """The source of functions or classes, highlighted where a notebook shows it."""
+    code = "\n\n\n".join(inspect.getsource(function).rstrip() for function in functions)
+    return Markdown(f"```python\n{code}\n```")

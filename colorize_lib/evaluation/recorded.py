@@ -5,13 +5,14 @@ says so.
 """
 
 import re
+import textwrap
 from pathlib import Path
 
 from colorize_lib import files
 from colorize_lib.errors import InputError
 from colorize_lib.evaluation import claims
 from colorize_lib.evaluation.plots import Pictures, learning_curves
-from colorize_lib.evaluation.scores import FILE, QUANTITIES, Scores, histories, number
+from colorize_lib.evaluation.scores import FILE, QUANTITIES, Scores, histories, number, without_empty_columns
 
 MANY = 12  # curves in a picture, at most
 
@@ -52,20 +53,21 @@ class Recorded:
         import pandas as pd
 
         lines = {}
+        coloured = self.metrics.get("psnr_rgb_of_coloured_images", {})
         for name, found in self.metrics["systems"].items():
-            line = {"epochs trained": str(self.metrics.get("epochs", {}).get(name, "–"))}
+            line = {("", "epochs trained"): str(self.metrics.get("epochs", {}).get(name, "–"))}
             for column in columns:
                 quantity = QUANTITIES[column]
+                if column == "psnr_rgb":
+                    line[quantity.heading, "coloured images"] = number(coloured.get(name), quantity.digits)
                 value = found.get(column, {}).get("mean")
-                line[f"{quantity.heading} (all images)"] = number(value, quantity.digits)
+                line[quantity.heading, "all images"] = number(value, quantity.digits)
             lines[name] = line
-        return pd.DataFrame.from_dict(lines, orient="index")
+        return without_empty_columns(pd.DataFrame.from_dict(lines, orient="index"))
 
     def claims(self):
-        """The table of the claims, with verdicts; None for an older run, which compares unequal epochs."""
-        if not self.scores:
-            return None
-        return claims.table(claims.judge_all(self.paper, self.scores, self.histories))
+        """What it says of its paper's claims, as `Judgement`s; None for an older run, which compares unequal epochs."""
+        return claims.judge_all(self.paper, self.scores, self.histories) if self.scores else None
 
     @property
     def paper(self):
@@ -112,13 +114,13 @@ def show(paper, curve="loss", label="loss", columns=("psnr_rgb", "ssim", "delta_
             f"No recorded run of {paper} lies here: results/ is part of the repository, not of the installed library."
         )
         return
-    print(found.sentence())
+    print(textwrap.fill(found.sentence(), 100))
     display(found.table(columns))
     verdicts = found.claims()
     if verdicts is None:
         print("Its networks were scored at unequal epochs, gray images included: no claim is judged by it.")
     else:
-        display(verdicts)
+        display(claims.shown(verdicts))
     shown = {name: rows for name, rows in found.histories.items() if curve in rows[0] and re.search(only, name)}
     if 0 < len(shown) <= MANY:
         display(learning_curves(shown, curve, label))

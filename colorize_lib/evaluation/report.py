@@ -58,17 +58,21 @@ def validation_table(published, histories, column):
 
     lines = {}
     for system, paper in published.items():
-        line = {"paper": number(paper.get(column), 2), "here, last epoch": "not run", "epoch": "–"}
-        line |= {"paper, best": number(paper.get("best"), 2), "here, best epoch": "–", "which": "–"}
-        line |= {"minutes: paper": number(paper.get("minutes"), 0), "minutes: here": "–"}
+        line = {
+            "paper, last epoch": number(paper.get(column), 2),
+            "here, last epoch": "not run",
+            "last epoch": "–",
+        }
+        line |= {"paper, best epoch": number(paper.get("best"), 2), "here, best epoch": "–", "best epoch": "–"}
+        line |= {"minutes, paper": number(paper.get("minutes"), 0), "minutes, here": "–"}
         history = histories.get(system)
         if history:
             best = best_row(history, f"{VALIDATION}{column}")
             line["here, last epoch"] = number(history[-1][f"{VALIDATION}{column}"], 2)
             line["here, best epoch"] = number(best[f"{VALIDATION}{column}"], 2)
-            line |= {"epoch": f"{history[-1]['epoch']:.0f}", "which": f"{best['epoch']:.0f}"}
+            line |= {"last epoch": f"{history[-1]['epoch']:.0f}", "best epoch": f"{best['epoch']:.0f}"}
             if "minutes" in paper:
-                line["minutes: here"] = number(sum(row["seconds"] for row in history) / 60, 1)
+                line["minutes, here"] = number(sum(row["seconds"] for row in history) / 60, 1)
         lines[system] = line
     return without_empty_columns(pd.DataFrame.from_dict(lines, orient="index"))
 

@@ -63,9 +63,11 @@ def _three_channels(x):
 
 @register("autoencoder", convention="miu", paper="autoencoders")
 def autoencoder(size=256, width=1.0):
-    """The plain autoencoder, which the report finds best (section 4, first listing). 6,219,410 parameters.
+    """The plain autoencoder, which the report finds best (section 4, first listing).
+    6,219,410 parameters.
 
-    (size, size, 1), L / 100 in [0, 1] → (size, size, 2), (ab + 128) / 255, in (-1, 1) through a tanh.
+    (size, size, 1), L / 100 in [0, 1] → (size, size, 2), (ab + 128) / 255,
+    in (-1, 1) through a tanh.
 
     Args:
         size: a multiple of 8; the paper's is 256.
@@ -99,23 +101,30 @@ def autoencoder(size=256, width=1.0):
 
 @register("resnet50_autoencoder", convention="miu", paper="autoencoders")
 def resnet50_autoencoder(size=300, width=1.0, freeze_backbone=False, weights="imagenet"):
-    """ResNet50 on L enlarged twice, and a convolutional head (section 4, second listing). 23,879,738 parameters.
+    """ResNet50 on L enlarged twice, and a convolutional head (section 4, second listing).
+    23,879,738 parameters.
 
-    (size, size, 1), L / 100 in [0, 1] → (size, size, 2), (ab + 128) / 255, in (-1, 1) through a tanh.
+    (size, size, 1), L / 100 in [0, 1] → (size, size, 2), (ab + 128) / 255,
+    in (-1, 1) through a tanh.
 
-    23,587,712 of the parameters are ResNet50's. The printed listing cannot run, because `UpSampling3D` does not take 4-D inputs;
-    this reading has the printed input and output shapes. The listing sets `trainable = False` on an upsampling layer, so the
-    whole network was trained.
+    23,587,712 of the parameters are ResNet50's. The printed listing cannot run, because
+    `UpSampling3D` does not take 4-D inputs; this reading has the printed input and output
+    shapes. The listing sets `trainable = False` on an upsampling layer, so the whole
+    network was trained.
 
     Args:
-        size: a multiple of 30 up to 450, so that the head's upsampling returns to it; the paper's is 300.
+        size: a multiple of 30 up to 450, so that the head's upsampling returns to it; the
+            paper's is 300.
         width: factor on the head's filters.
-        freeze_backbone: False trains ResNet50 too, as the printed code does; True is what the report says.
-        weights: "imagenet", None (random), or the path of a Keras weights file of ResNet50 without its classifier, or of a folder
-            that holds the file under Keras' name.
+        freeze_backbone: False trains ResNet50 too, as the printed code does; True is what
+            the report says.
+        weights: "imagenet", None (random), or the path of a Keras weights file of
+            ResNet50 without its classifier, or of a folder that holds the file under
+            Keras' name.
 
     Raises:
-        InputError: impossible size or width; weights that are missing, cannot be downloaded, or belong to another network.
+        InputError: impossible size or width; weights that are missing, cannot be
+            downloaded, or belong to another network.
     """
     require_size("resnet50_autoencoder", size, 30, 450)
     backbone = _pretrained(keras.applications.ResNet50, 2 * size, weights)
@@ -125,7 +134,8 @@ def resnet50_autoencoder(size=300, width=1.0, freeze_backbone=False, weights="im
     x = backbone(x)
     x = layers.UpSampling2D(4, name="backbone_upsample")(x)
 
-    x = _convolution(scaled(8, width), "head1_conv", kernel=4, strides=2, padding="valid")(x)
+    first = dict(kernel=4, strides=2, padding="valid")
+    x = _convolution(scaled(8, width), "head1_conv", **first)(x)
     x = _convolution(scaled(16, width), "head2_conv", kernel=4)(x)
     x = _convolution(scaled(16, width), "head3_conv", strides=2)(x)
     x = _convolution(scaled(32, width), "head4_conv")(x)
@@ -140,7 +150,8 @@ def resnet50_autoencoder(size=300, width=1.0, freeze_backbone=False, weights="im
 
 @register("vgg16_features", convention="miu", paper="autoencoders")
 def vgg16_features(size=224, weights="imagenet"):
-    """The first 19 layers of VGG16, up to `block5_pool`, frozen (section 4, third listing). 14,714,688 parameters.
+    """The first 19 layers of VGG16, to `block5_pool`, frozen (section 4, third listing).
+    14,714,688 parameters.
 
     (size, size, 1), L / 100 in [0, 1] → (size / 32, size / 32, 512), float32 from 0.
 
@@ -151,12 +162,14 @@ def vgg16_features(size=224, weights="imagenet"):
         weights: as for `resnet50_autoencoder`, but of VGG16.
 
     Raises:
-        InputError: impossible size; weights that are missing, cannot be downloaded, or belong to another network.
+        InputError: impossible size; weights that are missing, cannot be downloaded, or
+            belong to another network.
     """
     require_size("vgg16_features", size, 32)
     backbone = _pretrained(keras.applications.VGG16, size, weights)
     inputs = keras.Input((size, size, 1), name="lightness")
-    outputs = layers.Activation("linear", dtype="float32", name="features")(backbone(_three_channels(inputs)))
+    x = backbone(_three_channels(inputs))
+    outputs = layers.Activation("linear", dtype="float32", name="features")(x)
     model = keras.Model(inputs, outputs, name="vgg16_features")
     model.trainable = False
     return model
@@ -166,7 +179,8 @@ def vgg16_features(size=224, weights="imagenet"):
 def vgg16_decoder(size=224, width=1.0):
     """The decoder of VGG16's features (section 4, fourth listing). 1,572,114 parameters.
 
-    (size / 32, size / 32, 512), from `vgg16_features` → (size, size, 2), (ab + 128) / 255, in (-1, 1) through a tanh.
+    (size / 32, size / 32, 512), from `vgg16_features` → (size, size, 2),
+    (ab + 128) / 255, in (-1, 1) through a tanh.
 
     Args:
         size: a multiple of 32; the paper's is 224.
@@ -194,7 +208,8 @@ def vgg16_decoder(size=224, width=1.0):
 
 @register("pix2pix_unet", convention="unit_rgb", paper="autoencoders")
 def pix2pix_unet(size=256, width=1.0):
-    """The U-Net, which the report takes from its reference 7 (section 4, fifth listing). 10,467,779 parameters.
+    """The U-Net, which the report takes from its reference 7 (section 4, fifth listing).
+    10,467,779 parameters.
 
     (size, size, 1), gray in [0, 1] → (size, size, 3), RGB in (0, 1) through a sigmoid.
 
@@ -207,7 +222,8 @@ def pix2pix_unet(size=256, width=1.0):
     """
 
     def conv2d(x, filters, name):
-        x = layers.Conv2D(scaled(filters, width), 4, 2, padding="same", name=f"{name}_conv")(x)
+        options = dict(padding="same", name=f"{name}_conv")
+        x = layers.Conv2D(scaled(filters, width), 4, 2, **options)(x)
         x = layers.LeakyReLU(0.2, name=f"{name}_relu")(x)
         return layers.BatchNormalization(momentum=0.8, name=f"{name}_bn")(x)
 
@@ -239,19 +255,22 @@ def pix2pix_unet(size=256, width=1.0):
     u6 = deconv2d(u5, d1, gf, "up6")
 
     u7 = layers.UpSampling2D(2, name="up7_upsample")(u6)
-    rgb = layers.Conv2D(3, 4, padding="same", activation="sigmoid", dtype="float32", name="rgb")(u7)
+    last = dict(activation="sigmoid", dtype="float32", name="rgb")
+    rgb = layers.Conv2D(3, 4, padding="same", **last)(u7)
     return keras.Model(d0, rgb, name="pix2pix_unet")
 
 
 @register("dropout_autoencoder", convention="unit_rgb", paper="autoencoders")
 def dropout_autoencoder(size=32, width=1.0, dropout=0.2):
-    """The second autoencoder, with a dense latent vector (section 4, "our own dataset"). 3,431,811 parameters at size 32.
+    """The second autoencoder, with a dense latent vector (section 4, "our own dataset").
+    3,431,811 parameters at size 32.
 
     (size, size, 1), gray in [0, 1] → (size, size, 3), RGB in (0, 1) through a sigmoid.
 
-    The report prints no layers. The network is the one that it cites (its reference 6, Atienza's colorization autoencoder for
-    CIFAR-10). The dropout layer that the report adds against overfitting (section 5) acts here on the latent vector, at the rate
-    0.2 of the article that it cites for dropout (its reference 9).
+    The report prints no layers. The network is the one that it cites (its reference 6,
+    Atienza's colorization autoencoder for CIFAR-10). The dropout layer that the report
+    adds against overfitting (section 5) acts here on the latent vector, at the rate 0.2
+    of the article that it cites for dropout (its reference 9).
 
     Args:
         size: a multiple of 8; the two dense layers grow with its square.
@@ -263,20 +282,21 @@ def dropout_autoencoder(size=32, width=1.0, dropout=0.2):
     """
     require_size("dropout_autoencoder", size, 8)
     if not 0 <= dropout < 1:
-        raise InputError(f"The dropout of dropout_autoencoder must be at least 0 and below 1, not {dropout}.")
+        raise InputError(f"dropout must be at least 0 and below 1, not {dropout}.")
     x = inputs = keras.Input((size, size, 1), name="gray")
     for i, filters in enumerate((64, 128, 256), 1):
         x = _convolution(scaled(filters, width), f"encoder{i}_conv", strides=2)(x)
     shape = x.shape[1:]
-    x = layers.Dense(scaled(256, width), name="latent_dense")(layers.Flatten(name="flatten")(x))
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(scaled(256, width), name="latent_dense")(x)
     if dropout:
         x = layers.Dropout(dropout, name="latent_dropout")(x)
     x = layers.Dense(shape[0] * shape[1] * shape[2], name="decoder_dense")(x)
     x = layers.Reshape(shape, name="reshape")(x)
     for i, filters in enumerate((256, 128, 64), 1):
-        x = layers.Conv2DTranspose(
-            scaled(filters, width), 3, 2, padding="same", activation="relu", name=f"decoder{i}_conv"
-        )(x)
+        options = dict(padding="same", activation="relu", name=f"decoder{i}_conv")
+        x = layers.Conv2DTranspose(scaled(filters, width), 3, 2, **options)(x)
     # Transposed with stride 1, as in the cited code.
-    outputs = layers.Conv2DTranspose(3, 3, padding="same", activation="sigmoid", dtype="float32", name="rgb")(x)
+    last = dict(activation="sigmoid", dtype="float32", name="rgb")
+    outputs = layers.Conv2DTranspose(3, 3, padding="same", **last)(x)
     return keras.Model(inputs, outputs, name="dropout_autoencoder")

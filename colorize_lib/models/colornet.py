@@ -108,34 +108,40 @@ def _head_convolution(x, filters, name, **options):
 
 
 def _features(name, size, width, fusion):
-    """The input, and the output of the colorization network's third convolution: 64 features at a quarter of the size."""
+    """The input, and 64 features at a quarter of its size: the third convolution's
+    output."""
     require_size(name, size, 8)
     inputs = keras.Input((size, size, 1), name="gray")
     x = _midlevel(inputs, width)
     if fusion:
-        everywhere = layers.UpSampling2D(size // 8, name="fusion_repeat")(_global(x, width))
+        whole_image = _global(x, width)
+        everywhere = layers.UpSampling2D(size // 8, name="fusion_repeat")(whole_image)
         x = layers.Concatenate(name="fusion_concat")([x, everywhere])
-        x = layers.Dense(scaled(128, width), **_torch_initializers(x, 1), name="fusion_dense")(x)
+        initial = _torch_initializers(x, 1)
+        x = layers.Dense(scaled(128, width), **initial, name="fusion_dense")(x)
         x = _batch_norm(x, "fusion_bn")
     x = _batch_norm(_head_convolution(x, scaled(128, width), "head_conv1"), "head_bn1")
     x = layers.ReLU(name="head_relu1")(x)
     x = layers.UpSampling2D(2, name="head_upsample1")(x)
     x = _batch_norm(_head_convolution(x, scaled(64, width), "head_conv2"), "head_bn2")
     x = layers.ReLU(name="head_relu2")(x)
-    return inputs, _head_convolution(x, scaled(64, width), "head_conv3", activation="relu")
+    x = _head_convolution(x, scaled(64, width), "head_conv3", activation="relu")
+    return inputs, x
 
 
 @register("colornet", convention="places", paper="resnet-mrf")
 def colornet(size=224, width=1.0, fusion=False):
     """Regression of ab (report, "Model"). 956,834 parameters, 11,540,514 with fusion.
 
-    (size, size, 1), gray in [0, 1] → (size, size, 2), (ab + 128) / 255, without an activation.
+    (size, size, 1), gray in [0, 1] → (size, size, 2), (ab + 128) / 255, without an
+    activation.
 
     Args:
         size: a multiple of 8; the code's is 224.
         width: factor on the filters.
-        fusion: join the 128 mid-level features of each position with the 512 global features of the whole image by a
-            learned linear map to 128 features and batch normalization.
+        fusion: join the 128 mid-level features of each position with the 512 global
+            features of the whole image by a learned linear map to 128 features and batch
+            normalization.
 
     Raises:
         InputError: impossible size or width.
@@ -150,12 +156,15 @@ def colornet(size=224, width=1.0, fusion=False):
 
 @register("colornet_distribution", convention="places", paper="resnet-mrf")
 def colornet_distribution(size=224, width=1.0, bins=313, fusion=False):
-    """The report's second model, "CNN+MRF Model". 958,137 parameters for 313 bins, 11,541,817 with fusion.
+    """The report's second model, "CNN+MRF Model". 958,137 parameters for 313 bins,
+    11,541,817 with fusion.
 
-    (size, size, 1), gray in [0, 1] → logits (size / 4, size / 4, bins), float32, over the bins of `colorize_lib.color.bins`.
+    (size, size, 1), gray in [0, 1] → logits (size / 4, size / 4, bins), float32, over the
+    bins of `colorize_lib.color.bins`.
 
-    The model was not released. This one is ColorNet up to its third convolution, followed by a 1×1 convolution to the bins, which
-    is also the last layer of Zhang et al. 2016, "Colorful Image Colorization", and gives the same resolution.
+    The model was not released. This one is ColorNet up to its third convolution, followed
+    by a 1×1 convolution to the bins, which is also the last layer of Zhang et al. 2016,
+    "Colorful Image Colorization", and gives the same resolution.
 
     Args:
         size: a multiple of 8; the code's is 224.
@@ -167,7 +176,8 @@ def colornet_distribution(size=224, width=1.0, bins=313, fusion=False):
         InputError: impossible size or width.
     """
     inputs, x = _features("colornet_distribution", size, width, fusion)
-    return keras.Model(inputs, layers.Conv2D(bins, 1, dtype="float32", name="logits")(x), name="colornet_distribution")
+    logits = layers.Conv2D(bins, 1, dtype="float32", name="logits")(x)
+    return keras.Model(inputs, logits, name="colornet_distribution")
 
 
 def load_backbone(model, source):

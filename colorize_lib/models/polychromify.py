@@ -46,7 +46,7 @@ def cnn(size=64, width=1.0):
 
 
 def _final(size, width, *, dropout=0.5, channels=2, name):
-    """Section 4, Fig. 2: strided encoder, a dense bottleneck at each position, decoder with nearest-neighbour upsampling."""
+    """Section 4, Fig. 2: strided encoder, dense bottleneck, upsampling decoder."""
     if size is not None:
         require_size(name, size, 8)
     x = inputs = keras.Input((size, size, 1), name="lightness")
@@ -76,7 +76,8 @@ def _final(size, width, *, dropout=0.5, channels=2, name):
 
 @register("polychromify", convention="polychromify", paper="polychromify")
 def polychromify(size=64, width=1.0):
-    """The final model (section 4, Fig. 2), with dropout 0.5 between the dense layers. 1,084,802 parameters.
+    """The final model (section 4, Fig. 2), with dropout 0.5 between the dense layers.
+    1,084,802 parameters.
 
     (size, size, 1), L in [0, 100] → (size, size, 2), ab / 128, in (-1, 1) through a tanh.
 

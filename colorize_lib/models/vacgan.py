@@ -66,11 +66,13 @@ def _unet(encoder, *, size, width, batch_norm, initializer, dropout, name):
             kernel_initializer=initializer,
             name=f"encoder{i}_conv",
         )
-        x = _block(x, convolution, batch_norm, layers.LeakyReLU(0.2, name=f"encoder{i}_relu"), f"encoder{i}")
+        relu = layers.LeakyReLU(0.2, name=f"encoder{i}_relu")
+        x = _block(x, convolution, batch_norm, relu, f"encoder{i}")
         skips.append(x)  # before the dropout
         if drops:
             x = layers.Dropout(dropout, name=f"encoder{i}_dropout")(x)
-    for i, ((filters, drops), skip) in enumerate(zip(DECODER, reversed(skips[:-1]), strict=True), 1):
+    steps = zip(DECODER, reversed(skips[:-1]), strict=True)
+    for i, ((filters, drops), skip) in enumerate(steps, 1):
         convolution = layers.Conv2DTranspose(
             scaled(filters, width),
             4,
@@ -79,12 +81,14 @@ def _unet(encoder, *, size, width, batch_norm, initializer, dropout, name):
             kernel_initializer=initializer,
             name=f"decoder{i}_conv",
         )
-        x = _block(x, convolution, batch_norm, layers.ReLU(name=f"decoder{i}_relu"), f"decoder{i}")
+        relu = layers.ReLU(name=f"decoder{i}_relu")
+        x = _block(x, convolution, batch_norm, relu, f"decoder{i}")
         if drops:
             x = layers.Dropout(dropout, name=f"decoder{i}_dropout")(x)
         x = layers.Concatenate(name=f"decoder{i}_skip")([skip, x])
-    # tanh in float32: bfloat16 has 8 bits of mantissa, coarser than the 1/127.5 steps of ab.
-    ab = layers.Conv2D(2, 1, activation="tanh", kernel_initializer=initializer, dtype="float32", name="ab")(x)
+    # tanh in float32: bfloat16 has 8 bits of mantissa, too few for steps of 1/127.5.
+    last = dict(activation="tanh", dtype="float32", name="ab")
+    ab = layers.Conv2D(2, 1, kernel_initializer=initializer, **last)(x)
     return keras.Model(inputs, ab, name=name)
 
 
@@ -136,28 +140,34 @@ def _convolutions(x, steps, width, batch_norm, initializer):
 def patch_discriminator(size=32, width=1.0, reading="code", initializer="glorot_uniform"):
     """The discriminator (section 4.2). 2,764,737 parameters, 2,768,577 as in the report.
 
-    (size, size, 3), L and ab scaled as in `kth_unet` → one number a patch, float32: logits (size / 8, size / 8, 1), or the report's
-    probabilities (size / 32, size / 32, 1).
+    (size, size, 3), L and ab scaled as in `kth_unet` → one number a patch, float32:
+    logits (size / 8, size / 8, 1), or the report's probabilities
+    (size / 32, size / 32, 1).
 
     Args:
         size: a multiple of 8, of 32 for the report's reading; the paper's is 32.
         width, initializer: as in `kth_unet`.
-        reading: "code": two of the strides are 1, there is no batch normalization, and the output is logits. "report": all strides
-            are 2, batch normalization uses batch statistics, and the output goes through a sigmoid. The report prints no numbers of
-            filters; both readings have the code's.
+        reading: "code": two of the strides are 1, there is no batch normalization, and
+            the output is logits. "report": all strides are 2, batch normalization uses
+            batch statistics, and the output goes through a sigmoid. The report prints no
+            numbers of filters; both readings have the code's.
 
     Raises:
         InputError: impossible size or width, or an unknown choice.
     """
     if reading not in DISCRIMINATOR:
-        raise InputError(f'patch_discriminator takes reading "code" or "report", not {reading!r}.')
+        text = f'patch_discriminator takes reading "code" or "report", not {reading!r}.'
+        raise InputError(text)
     of_report = reading == "report"
     require_size("patch_discriminator", size, 32 if of_report else 8)
     _check("patch_discriminator", None, initializer)
     inputs = keras.Input((size, size, 3), name="lightness_ab")
-    x = _convolutions(inputs, DISCRIMINATOR[reading], width, "train" if of_report else None, initializer)
-    last = dict(strides=2, activation="sigmoid", name="probabilities") if of_report else dict(name="logits")
-    x = layers.Conv2D(1, 4, padding="same", kernel_initializer=initializer, dtype="float32", **last)(x)
+    batch_norm = "train" if of_report else None
+    x = _convolutions(inputs, DISCRIMINATOR[reading], width, batch_norm, initializer)
+    last = dict(padding="same", dtype="float32", name="logits")
+    if of_report:
+        last |= dict(strides=2, activation="sigmoid", name="probabilities")
+    x = layers.Conv2D(1, 4, kernel_initializer=initializer, **last)(x)
     return keras.Model(inputs, x, name="patch_discriminator")
 
 

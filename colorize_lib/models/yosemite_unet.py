@@ -27,7 +27,8 @@ def _upsample(x, filters, name, **options):
 
 
 def _transpose(x, filters, name, **options):
-    return layers.Conv2DTranspose(filters, 3, 2, padding="same", name=f"{name}_conv", **options)(x)
+    options |= dict(padding="same", name=f"{name}_conv")
+    return layers.Conv2DTranspose(filters, 3, 2, **options)(x)
 
 
 DECODERS = {"upsample": _upsample, "transpose": _transpose}
@@ -35,16 +36,19 @@ DECODERS = {"upsample": _upsample, "transpose": _transpose}
 
 @register("yosemite_unet", convention="yosemite", paper="unet")
 def yosemite_unet(size=256, width=1.0, decoder="upsample", target="rgb"):
-    """The report's only network (section 3.1). 16,448,835 parameters for RGB, 16,447,682 for ab.
+    """The report's only network (section 3.1). 16,448,835 parameters for RGB,
+    16,447,682 for ab.
 
-    (size, size, 1), gray in [-1, 1] → (size, size, 3), RGB scaled by `CONVENTIONS["yosemite"]`, in (-1, 1) through a tanh.
-    For ab: (size, size, 1), L in [-1, 1] → (size, size, 2), in (-1, 1), both scaled by `CONVENTIONS["kth"]`.
+    (size, size, 1), gray in [-1, 1] → (size, size, 3), RGB scaled by
+    `CONVENTIONS["yosemite"]`, in (-1, 1) through a tanh. For ab: (size, size, 1), L in
+    [-1, 1] → (size, size, 2), in (-1, 1), both scaled by `CONVENTIONS["kth"]`.
 
     Args:
         size: a multiple of 64; the paper's is 256.
         width: factor on the filters.
-        decoder: "upsample" (section 3.1.2: nearest-neighbour upsampling, then convolution) or "transpose" (section 3.1:
-            transposed convolutions). Both have the same number of parameters.
+        decoder: "upsample" (section 3.1.2: nearest-neighbour upsampling, then
+            convolution) or "transpose" (section 3.1: transposed convolutions). Both have
+            the same number of parameters.
         target: "rgb", or "ab", which the report leaves to future work (section 6).
 
     Raises:
@@ -53,14 +57,15 @@ def yosemite_unet(size=256, width=1.0, decoder="upsample", target="rgb"):
     require_size("yosemite_unet", size, 64)
     if decoder not in DECODERS or target not in CHANNELS:
         raise InputError(
-            f"yosemite_unet takes decoder {' or '.join(DECODERS)} and target {' or '.join(CHANNELS)}, "
-            f"not {decoder!r} and {target!r}."
+            f"yosemite_unet takes decoder {' or '.join(DECODERS)} "
+            f"and target {' or '.join(CHANNELS)}, not {decoder!r} and {target!r}."
         )
     step_up = DECODERS[decoder]
     x = inputs = keras.Input((size, size, 1), name="gray")
     skips = []
     for i, filters in enumerate(FILTERS, 1):
-        x = layers.Conv2D(scaled(filters, width), 3, 2, padding="same", name=f"down{i}_conv")(x)
+        options = dict(padding="same", name=f"down{i}_conv")
+        x = layers.Conv2D(scaled(filters, width), 3, 2, **options)(x)
         x = layers.LeakyReLU(0.3, name=f"down{i}_relu")(x)
         skips.append(x)
     for i, skip in enumerate(reversed(skips[:-1]), 1):

@@ -44,6 +44,14 @@ def hardware():
     return found | ({"gpus": _gpus()} if accelerators else {})
 
 
+def described():
+    """The machine in a line, for people."""
+    found = hardware()
+    accelerators = found.get("gpus") or found["accelerators"]
+    memory = f", {found['memory_gib']} GiB of memory" if found["memory_gib"] else ""
+    return f"{found['processor']}, {found['cores']} cores{memory}, {', '.join(accelerators) or 'no accelerator'}"
+
+
 def _gpus():
     """Names of the machine's NVIDIA GPUs, as `nvidia-smi` prints them."""
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]

@@ -102,7 +102,8 @@ class Progress(keras.callbacks.Callback):
         loss = f"loss {float((logs or {}).get('loss', math.nan)):.4g}"
         if self._validation_loss is not None:
             loss += f", validation loss {float(self._validation_loss):.4g}"
-        left = f", {_duration(seconds)} left" if math.isfinite(seconds) else ""
+        done = self._epoch + 1 == self._epochs and share == 1
+        left = f", {_duration(seconds)} left" if math.isfinite(seconds) and not done else ""
         line = f"{self._system}: epoch {self._epoch + 1}/{self._epochs} ({share:.0%}), {loss}{left}"
         report(line)
         if self._display is not None:

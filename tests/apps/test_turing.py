@@ -235,7 +235,7 @@ def test_export(store, pictures, tmp_path, capsys):
     assert {row["dropped"] for row in rows} == {"1"}
     printed = capsys.readouterr().out
     assert "6 answers in" in printed
-    assert "the paper, CIFAR-10 | VAC + GAN | 40.26 %" in printed
+    assert "the paper, CIFAR-10 | VAC+GAN | 40.26 %" in printed
 
 
 def test_pictures_differ_in_colour_alone(tmp_path):

@@ -72,6 +72,7 @@ def test_speed_is_judged_an_epoch_however_many_there_were():
     found = {said.sentence: said for said in claims.judge_all("polychromify", Scores({}), histories)}
     said = next(said for sentence, said in found.items() if "7.8 times" in sentence)
     assert said.difference == pytest.approx(9.6 - 7.8)
+    assert said.unit == "ratio of speeds, less 7.8"
     assert said.verdict == "one run"
 
 
@@ -85,6 +86,21 @@ def test_a_quick_run_shows_differences_and_no_verdicts():
     said = [judged(run(("2", "2")))]
     assert "verdict" not in claims.table(said, decides=False)
     assert claims.table(said).loc["Dropout helps"].tolist()[-1] == "one run"
+
+
+def test_claims_are_shown_as_sentences_with_numbers_that_are_not_broken():
+    head, rule, line = repr(claims.shown([judged(run(("2", "2")))])).splitlines()
+    assert head == "| claim | epochs | difference, above 0 if so | in | verdict |"
+    assert set(rule) == set("|:- ")
+    cells = [cell.strip(" ") for cell in line.strip("|").split("|")]
+    assert cells[0] == "Dropout helps"
+    assert not [cell for cell in cells[1:] if " " in cell]  # no-break spaces alone
+
+
+def test_the_unit_of_a_compared_setting_is_the_one_that_is_named():
+    grid = pd.DataFrame({"seed": 0, "epoch": 4, "rate": [1e-3, 1e-4], "loss": [0.5, 0.2]})
+    said = claims.compare_settings(grid, "slower", "loss", "rate", 1e-4, 1e-3, lower=True, unit="squared error")
+    assert (said.difference, said.unit) == (pytest.approx(0.3), "squared error")
 
 
 def test_seeds_of_several_runs_are_judged_together():

@@ -46,11 +46,41 @@ def test_image_grid_shows_every_image_large_enough():
     grid = plots.image_grid({"input": images, "a system with a long name": images[::-1]}, {"input": ["a", "b"]})
     pixels = np.asarray(grid.image)
     middle = plots.SIDE // 2
-    top = pixels.shape[0] - 2 * (plots.SIDE + 18 + 4)
-    rows = [top + middle, top + plots.SIDE + 22 + middle]
+    high = plots.SIDE + 17 + 4  # a picture, its caption, and a gap
+    top = pixels.shape[0] - 2 * high
+    rows = [top + middle, top + high + middle]
     columns = [middle, plots.SIDE + 4 + middle]
     assert [[pixels[row, column, 0] for column in columns] for row in rows] == [[0, 255], [255, 0]]
     assert pixels.shape[1] >= 2 * 160
+
+
+def test_pictures_without_titles_take_no_room_for_them():
+    row = np.zeros((3, 8, 8, 3))
+    across = plots.image_grid({"": row}, across=True)
+    assert across.image.size == (3 * (plots.SIDE + 4), plots.SIDE + 4)
+    assert plots.image_grid({"": row}).image.size == across.image.size[::-1] == (plots.SIDE + 4, 3 * (plots.SIDE + 4))
+
+
+def test_only_rows_with_captions_have_room_for_them():
+    row = np.zeros((2, 8, 8, 3))
+    grid = plots.image_grid({"best": row, "original": row}, {"best": ["1", "2"]}, across=True)
+    assert grid.image.height == 2 * (plots.SIDE + 4) + 17
+
+
+def test_short_titles_stand_next_to_their_pictures():
+    """At the height of the last line of a long one, not of its first."""
+    images = np.ones((1, 8, 8, 3))
+    grid = plots.image_grid({"a": images, "a title that takes three lines of the width of a picture": images}).image
+    above = np.asarray(grid.convert("L"))[: grid.height - plots.SIDE - 4]
+    of_short, of_long = above[:, : plots.SIDE], above[:, plots.SIDE + 4 :]
+    first, last = (np.flatnonzero(part.min(1) < 128) for part in (of_long, of_short))
+    assert first[0] < 20 < last[0]
+
+
+def test_letters_grow_with_a_figure_that_is_shown_smaller():
+    images = np.ones((1, 8, 8, 3))
+    few, many = (plots.image_grid({f"{number}": images for number in range(count)}) for count in (2, 12))
+    assert many.image.height > few.image.height
 
 
 def test_pictures_are_jpeg_in_a_notebook_and_on_disk(tmp_path):
@@ -76,9 +106,12 @@ def test_best_and_worst_are_of_different_photographs_and_have_colour():
 def test_distributions_are_densities():
     samples = {"truth": np.random.default_rng(0).uniform(0, 10, 500)}
     axes = plots.distributions(samples, "chroma").axes[0]
-    assert axes.get_xlabel() == "chroma"
-    assert [text.get_text() for text in axes.get_legend().texts] == ["truth"]
-    assert outside(axes)
+    assert sum(patch.get_height() * patch.get_width() for patch in axes.patches) == pytest.approx(1)
+    figure = plots.distributions(samples | {"cnn": np.full(9, 2.0)}, "chroma")
+    assert [axes.get_yticklabels()[0].get_text() for axes in figure.axes] == ["truth", "cnn"]
+    assert [axes.get_xlabel() for axes in figure.axes] == ["", "chroma"]
+    assert figure.axes[1].lines[0].get_xdata()[0] == 2  # the median
+    assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
 
 
 def test_curves_are_drawn_in_panels():
@@ -88,6 +121,8 @@ def test_curves_are_drawn_in_panels():
     assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [[1.4, 1.2, 1.3], [0.7, 0.8, 0.9]]
     assert [text.get_text() for text in figure.axes[0].get_legend().texts] == list(lines)
     assert outside(figure.axes[0])
+    shared = plots.curves({"loss": lines, "error": lines}, "batches").axes
+    assert [axes.get_legend() is None for axes in shared] == [True, False]
 
 
 def test_panels_have_one_scale_a_row_and_dot_what_is_constant():
@@ -107,7 +142,7 @@ def test_source_is_what_the_builder_is():
     shown = plots.source(models.entry("cnn").builder, models.polychromify._final)
     assert "def cnn(size=64" in str(shown)
     assert "def _final(" in str(shown)
-    assert "highlight" in shown._repr_html_()
+    assert shown._repr_markdown_().startswith("```python\n")
 
 
 def test_a_scatter_has_a_point_for_each_system_that_can_be_told_from_the_others():

@@ -198,6 +198,8 @@ def test_validation_table_has_the_last_epoch_and_the_best(tmp_path):
         "85",
         "3.0",
     ]  # no column of the paper's best: none is printed
+    names = ["paper, last epoch", "here, last epoch", "last epoch", "here, best epoch", "best epoch"]
+    assert shown.columns.tolist() == [*names, "minutes, paper", "minutes, here"]
     assert shown.loc["polychromify_v6", "here, last epoch"] == "not run"
     fig4 = report.validation_table(
         {"polychromify_v5": {"psnr_ab": 19.6, "best": 20.76}}, scores.histories(tmp_path), "psnr_ab"

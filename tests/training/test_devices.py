@@ -108,8 +108,10 @@ def test_the_manifest_names_the_gpus(tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert "gpus" not in machine.hardware()
+    assert machine.described().endswith(", no accelerator")
     monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["gpu:0", "gpu:1"])
     assert machine.hardware()["gpus"] == ["Abacus 9000", "Abacus 9000"]
+    assert machine.described().endswith(", Abacus 9000, Abacus 9000")
     program.write_text("#!/bin/sh\nexit 9\n")
     assert machine.hardware()["gpus"] == []
 
