@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import small_models
 
+from colorize_lib import color
 from colorize_lib.color import metrics
 from colorize_lib.dataset import Split
 from colorize_lib.errors import InputError
@@ -580,3 +581,21 @@ def test_the_validation_images_are_those_that_validate(split):
     for images, column in ((split.images, "loss"), (dark.images, "val_loss")):
         assert history[0][column] == pytest.approx(model.evaluate(images, verbose=0), rel=1e-4)
     assert history[0]["loss"] != pytest.approx(history[0]["val_loss"], rel=0.05)
+
+
+def test_the_validation_images_choose_the_epoch_and_the_training_images_do_not(split):
+    """The first epoch's weights are right for the gray training images, the second's for the reddish ones that validate."""
+    gray, red = (Split(np.full((24, 16, 16, 3), pixel, "uint8"), split.labels) for pixel in (200, (200, 120, 120)))
+    a, b = np.asarray(color.rgb_to_lab(red.images[:1]))[0, 0, 0, 1:]
+    right = [np.full(2, 128 / 255), np.array([a + 128, b + 128]) / 255, np.zeros(2)]
+
+    class Give(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.network.set_weights([np.zeros((1, 1, 1, 2)), right[epoch]])
+
+    run = started()
+    batches = Batches(gray, 8, seed=5), Batches(red, 24)
+    _, history = run.fit("dot", dot(0.0), *batches, epochs=3, callbacks=[Give()])
+    assert history[0]["loss"] < 1e-4 < 1e-3 < history[1]["loss"]
+    assert history[1]["val_loss"] < 1e-4 < 1e-3 < history[0]["val_loss"]
+    assert run.scored_epoch("dot") == 2
