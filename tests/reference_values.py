@@ -42,6 +42,7 @@ from colorize_lib.reproduction import notebook as headless
 FOLDER = Path(__file__).parent / "reference" / "quick"
 NO_NUMBERS = re.compile(
     r"^(format|minutes|speed|best_epoch|other_epoch|curves|chosen/split)\b|seconds|faster|best_and_worst/quarters"
+    r"|^validation_accuracy/.*/(here|epoch)$"
 )
 # The comparison trains for equal times too, and scores the best epochs: of it counts what no machine changes.
 STEADY = re.compile(

@@ -82,7 +82,7 @@ PSNR = ("psnr_rgb", "mean")
     ("path", "value", "named"),
     [
         (("metrics.json", "systems", "mean colour", *PSNR), 18.2506, "systems/mean colour/psnr_rgb/mean"),
-        (("metrics.json", "systems", "cnn", *PSNR), 18.7, "systems/cnn/psnr_rgb/mean"),
+        (("metrics.json", "systems", "cnn", *PSNR), 19.2, "systems/cnn/psnr_rgb/mean"),
         (("metrics.json", "systems", "cnn", *PSNR), None, "systems/cnn/psnr_rgb/mean"),
         (("metrics.json", "systems", "cnn", "epoch"), "4", "systems/cnn/epoch"),
         (("metrics.json", "claims", "The network scores higher than gray", "difference"), -1.4, "claims/.*/difference"),

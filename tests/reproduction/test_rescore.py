@@ -10,6 +10,7 @@ from colorize_lib import files
 from colorize_lib.apps.trained import build_trained
 from colorize_lib.dataset import Dataset, Split
 from colorize_lib.errors import InputError
+from colorize_lib.evaluation import evaluate
 from colorize_lib.reproduction import rescore, results
 from colorize_lib.training.colorizer import Colorizer
 
@@ -150,3 +151,22 @@ def test_large_weights_are_named_in_the_manifest(run, dataset, tmp_path, monkeyp
     path = run / "polychromify" / "last.weights.h5"
     assert named["polychromify"] == {"file": "polychromify/last.weights.h5", "sha256": files.sha256(path)}
     assert set(named) == set(SYSTEMS)
+
+
+def test_baselines_are_of_the_training_images_and_scores_of_the_test_images(run, dataset):
+    """And the joined system has its halves in the order of a and b."""
+    colour = (0.3, -0.2)
+    for name, bias in zip(("polychromify_a", "polychromify_b"), colour, strict=True):
+        network = build_trained(run / name).network
+        network.set_weights([np.zeros_like(weight) for weight in network.get_weights()])
+        network.layers[-1].bias.assign([bias])
+        network.save_weights(run / name / "last.weights.h5")
+    found, _ = rescore.rescore(run, dataset, build_trained)
+    by_training, by_test = (
+        evaluate.score(evaluate.ConstantColor(evaluate.mean_ab(dataset[part])), dataset["test"])["mae_ab"]
+        for part in ("train", "test")
+    )
+    assert np.allclose(found.tables["mean colour"]["mae_ab"], by_training, rtol=1e-4)
+    assert not np.allclose(by_test, by_training, rtol=1e-4)
+    joined = evaluate.score(evaluate.ConstantColor(128 * np.tanh(colour)), dataset["test"])
+    assert np.allclose(found.tables["polychromify_ab"]["mae_ab"], joined["mae_ab"], rtol=1e-3)
