@@ -170,10 +170,9 @@ class Dataset:
             found = self.splits.get(split, ())
             colour = len(found) - len(found.gray) if len(found) else 0
             if colour < count:
-                gray = f" and {len(found) - colour} in gray, which teach nothing" if colour < len(found) else ""
                 raise InputError(
-                    f"The dataset {name!r} has {colour} images in colour{gray} in its split {split!r}, and {count} are needed: "
-                    "choose a folder with more photographs in colour."
+                    f"{colour} of the {len(found)} images in the split {split!r} of the dataset {name!r} are in colour, and at "
+                    f"least {count} must be: choose a folder with more photographs in colour."
                 )
         shown = len(np.unique(self["train"].labels[self["train"].labels >= 0])) if "train" in self.splits else 0
         if classes > 1 and shown < classes:

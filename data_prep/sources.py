@@ -311,7 +311,7 @@ def _by_chance(items, labels, reader, options):
         shares[name], rest = _draw(rest, count, options["seed"])
     if not rest:
         raise InputError(
-            f"{len(items)} photographs are too few to split: add more, or choose smaller shares for test and validation."
+            f"Photographs that are too few to split ({len(items)}): add more, or choose smaller shares for test and validation."
         )
     splits = {"train": rest, "validation": shares["validation"], "test": shares["test"]}
     return {

@@ -24,13 +24,15 @@ def test_enough_photographs_in_colour_pass(tmp_path):
 
 def test_gray_photographs_teach_nothing(tmp_path):
     dataset = folder(tmp_path / "own", gray=20)
-    with pytest.raises(InputError, match=r"'own' has 0 images in colour and \d+ in gray.*'train', and 8 are needed"):
+    with pytest.raises(
+        InputError, match=r"0 of the \d+ images in the split 'train' .*'own' are in colour, and at least 8 must"
+    ):
         dataset.require(train=8)
 
 
 @pytest.mark.parametrize("count", [3, 5])
 def test_a_few_photographs_are_too_few(tmp_path, count):
-    with pytest.raises(InputError, match="and 8 are needed: choose a folder with more"):
+    with pytest.raises(InputError, match="at least 8 must be: choose a folder with more"):
         folder(tmp_path / "own", colour=count).require(train=8, test=1)
 
 
@@ -45,5 +47,5 @@ def test_a_single_class_is_too_few_for_a_classifier(tmp_path):
     dataset.require(train=8)
     with pytest.raises(InputError, match="of 1 classes, and 2 are needed"):
         dataset.require(train=8, classes=2)
-    with pytest.raises(InputError, match="in its split 'other'"):
+    with pytest.raises(InputError, match="in the split 'other'"):
         dataset.require(other=1)
