@@ -37,6 +37,12 @@ if os.environ.get("KERAS_BACKEND") == "jax":
     collect_ignore = [str(path) for path in _home.rglob("test_*.py") if path not in _chosen]
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("soak") and "COLORIZE_SOAK" not in os.environ:
+            item.add_marker(pytest.mark.skip(reason="takes long: make soak"))
+
+
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path_factory, monkeypatch):
     """No test reads the user's data or runs, or writes there."""

@@ -32,7 +32,7 @@ from data_prep.prepared import open_dataset
 ROOT = Path(__file__).parent.parent
 SOAK = "COLORIZE_SOAK" in os.environ
 KILLS = 20 if SOAK else 3
-SYSTEMS = ["supervised", "adversarial-dropout"] + SOAK * ["supervised-dropout", "adversarial"]
+SYSTEMS = ["supervised"] + SOAK * ["supervised-dropout", "adversarial", "adversarial-dropout"]
 PATIENCE = 900  # seconds; a machine that is busy with other things is no fault
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 

@@ -18,7 +18,7 @@ CLASSIFIERS = ("resnet18_gray", "vac_classifier")
 LONG = {f"polychromify_{version}" for version in ("a", "b", "overfit", "v1", "v2", "v4", "v5", "v6")}
 LONG |= {"colornet_distribution", "kth_generator", "vac_classifier", "vgg16_features"}
 LONG |= {"resnet50_autoencoder", "resnet18_gray", "eccv16", "siggraph17", "pix2pix_unet"}
-NAMES = [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in models.names()]
+NAMES = [pytest.param(name, marks=[pytest.mark.soak] * (name in LONG)) for name in models.names()]
 
 
 def build(name, dtype="float32"):
@@ -148,7 +148,7 @@ def distances(found, expected):
     return [np.linalg.norm(found[path] - expected[path]) / norm + 1e-9 for path, norm in norms.items() if norm]
 
 
-@pytest.mark.parametrize("name", sorted(set(models.names()) - (set() if os.environ.get("COLORIZE_SOAK") else LONG)))
+@pytest.mark.parametrize("name", NAMES)
 def test_accelerated_bfloat16_is_as_near_to_float32_as_plain_bfloat16(name):
     """Over several draws of weights and images, because a single draw decides by chance which of the two is rounded better.
 

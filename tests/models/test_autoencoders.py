@@ -221,7 +221,10 @@ def test_dropout_acts_in_training_only():
     ("name", "options", "steps", "learning_rate"),
     [
         ("autoencoder", {"size": 16, "width": 0.5}, 200, 0.003),
-        ("resnet50_autoencoder", {"size": 30, "width": 2, "weights": None, "freeze_backbone": True}, 125, 0.001),
+        pytest.param(
+            *("resnet50_autoencoder", {"size": 30, "width": 2, "weights": None, "freeze_backbone": True}, 125, 0.001),
+            marks=pytest.mark.soak,
+        ),
         ("vgg16_decoder", {"size": 64, "width": 0.5}, 100, 0.001),
         ("pix2pix_unet", {"size": 128, "width": 0.125}, 60, 0.003),
         ("dropout_autoencoder", {"width": 0.25, "dropout": 0}, 60, 0.003),

@@ -71,6 +71,6 @@ def test_what_is_missing_is_one_sentence(tmp_path, wheels, monkeypatch):
     (wheels / "host_of_wind-2.0-cp311-cp311-linux.whl").touch()
     assert missing(requirements, wheels) == []
     for text in ("5T", "0M", "many"):
-        with pytest.raises(InputError, match="no size of a part"):
+        with pytest.raises(InputError, match="is not a size of a part"):
             bundle.size(text)
     assert bundle.size("1500k") == 1_500_000

@@ -13,7 +13,7 @@ from colorize_lib.reproduction import natural
 from colorize_lib.training.data import RandomResizedCrop
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_the_command_trains_a_network_that_colorizes():
     settings = ["EPOCH_IMAGES=64", "VALIDATION_IMAGES=16", "STAGES=32x1,64x1", "WIDTH=0.1"]
     assert __main__.main(["reproduce", "natural", *settings]) == 0

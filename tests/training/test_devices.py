@@ -79,7 +79,7 @@ print("FOUND" + json.dumps(found))
 """
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.soak)])
 def test_two_devices_have_the_losses_of_one(backend, tmp_path):
     environment = os.environ | {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "COLORIZE_RUNS": str(tmp_path)}
     # Two devices, and a compiler in a hurry.
