@@ -87,12 +87,15 @@ mutants: setup  ## plant small faults and see whether the tests notice (MODULES=
 
 test: lint  ## ruff, pytest on TensorFlow and on JAX, and the notebooks against their committed outputs
 	$(PY) -m pytest -n 2 --durations=10
-	KERAS_BACKEND=jax $(PY) -m pytest -n 2 -m 'not long' --durations=10
-	$(PY) -m pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with tests/nbval.cfg notebooks
+	KERAS_BACKEND=jax $(PY) -m pytest -n 2 -m 'not long' --durations=10 tests/color tests/evaluation tests/training
+	$(PY) -m pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with tests/nbval.cfg \
+	  $(filter-out notebooks/comparison.ipynb,$(wildcard notebooks/*.ipynb))
 
 soak: setup  ## the tests that take too long for `make test`: twenty kills of each kind, notebooks with other parameters, 50 visitors
 	COLORIZE_SOAK=1 $(PY) -m pytest tests/acceleration/test_registered.py tests/models/test_autoencoders.py tests/reproduction/test_natural_training.py \
-	  tests/training/test_devices.py tests/test_faults.py tests/test_mutations.py tests/test_notebooks.py tests/apps/test_web_load.py --durations=0
+	  tests/training/test_devices.py tests/benchmarks tests/test_faults.py tests/test_mutations.py tests/test_notebooks.py tests/apps/test_web_load.py --durations=0
+	KERAS_BACKEND=jax $(PY) -m pytest -n 2
+	$(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with tests/nbval.cfg notebooks/comparison.ipynb
 
 coverage: setup  ## the share of the code that the tests run, and the lines that they miss
 	$(PY) -m pytest --cov=colorize_lib --cov=data_prep --cov-report=term-missing:skip-covered

@@ -43,7 +43,17 @@ def check(found):
     return found
 
 
-@pytest.mark.parametrize("group", [group for group in rows.GROUPS if "/" not in group and group != "preparation"])
+LONG = ("adversarial", "quality")  # for `make soak`
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        pytest.param(group, marks=[pytest.mark.soak] * (group in LONG))
+        for group in rows.GROUPS
+        if "/" not in group and group != "preparation"
+    ],
+)
 def test_rows_are_measured(group, monkeypatch):
     monkeypatch.setattr(rows, "Worker", InThisProcess)
     check(rows.GROUPS[group](TINY))
