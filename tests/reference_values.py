@@ -46,7 +46,7 @@ NO_NUMBERS = re.compile(
 )
 # The comparison trains for equal times too, and scores the best epochs: of it counts what no machine changes.
 STEADY = re.compile(
-    r"^(label|keep|test_images|datasets/|(systems|all_images)/(gray \(|mean |median )|trained/(?!.*_time))"
+    r"^(label|keep|test_images|datasets/|(systems|all_images)/(gray \(|mean |median )|trained/(?!.*(_time|/first_loss)))"
 )
 JUDGED = re.compile("detector_[^/]*/first|told_apart|recognised")  # by a network that is trained here
 CONSTANTS = (evaluate.GRAY, evaluate.MEAN, evaluate.MEDIAN)
