@@ -214,7 +214,8 @@ def pix2pix_unet(size=256, width=1.0):
     (size, size, 1), gray in [0, 1] → (size, size, 3), RGB in (0, 1) through a sigmoid.
 
     Args:
-        size: a multiple of 64; the paper's is 256. The seventh step down needs a multiple of 128, and is left out otherwise.
+        size: a multiple of 64; the paper's is 256. The seventh step down needs a
+            multiple of 128, and is left out otherwise.
         width: factor on the filters.
 
     Raises:

@@ -147,6 +147,7 @@ def test_truncation_keeps_a_torn_pixel_from_turning_gray():
     assert truncated[0, 0, 1].argmax() != 2
 
 
+@pytest.mark.long
 def test_a_photo_takes_less_than_two_seconds_of_one_core():
     """256×256 at a quarter of the size, 313 bins, 10 sweeps; time of all cores together."""
     rng = np.random.default_rng(0)
