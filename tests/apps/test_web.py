@@ -58,7 +58,8 @@ def ask(page, method, path, body=None, timeout=90, source="127.0.0.1", **headers
     """Status, headers and body of a request; the body is read from JSON if it is that."""
     connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=timeout, source_address=(source, 0))
     with contextlib.closing(connection):
-        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        with contextlib.suppress(ConnectionError):  # the server may answer, and close, before all of the body is sent
+            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()
         content = answer.read()
         kind = answer.headers["content-type"]

@@ -39,7 +39,12 @@ export async function post(path, body, { signal, busy = () => {} } = {}) {
       response = await fetch(path, { method: "POST", body, signal });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new Error("The server does not answer: is it still running?");
+      // A busy server answers, and closes, before all of the body is there: the browser may see only the broken connection.
+      const alive = await fetch("/state", { signal }).then(({ ok }) => ok, () => false);
+      if (!alive || tries > 4) throw new Error("The server does not answer: is it still running?");
+      busy("The server did not take the upload: it is sent again.");
+      await pause(2000);
+      continue;
     }
     if (response.ok) return response;
     const { error, again } = await response.json().catch(() => ({ error: `The server answers with error ${response.status}.` }));
