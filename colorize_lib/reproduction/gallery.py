@@ -201,6 +201,7 @@ def readme():
         figures=results.figures,
         link=_link,
         exists=Path.exists,
+        root=root,
         place_of=lambda run: run.folder.relative_to(root).as_posix(),
         letter_of=lambda section, run: section.letters.get(id(run)),
     )
@@ -213,10 +214,20 @@ def page():
     return standalone.from_markdown(text, "Learned image colorization, reproduced")
 
 
+def write_notebooks(root):
+    """Write each paper's notebook as it was committed, executed in the quick profile, as `results/PAPER/quick.html`."""
+    for paper in papers.KEYS:
+        source = results.ROOT / "notebooks" / f"{papers.published(paper)['notebook']}.ipynb"
+        target = root / paper / "quick.html"
+        if source.exists() and target.parent.exists() and not standalone.is_of(source, target):
+            standalone.write_notebook(source, target)
+
+
 def write():
-    """Write the curves, the hues, README.md, and index.html of `results/`, and the table of papers in the project's README."""
+    """Write the curves, the hues, the notebooks, README.md, and index.html of `results/`, and README's table of papers."""
     root = results.ROOT / "results"
     write_curves(root)
+    write_notebooks(root)
     if numbers := _natural():
         files.write_text(root / "natural" / "hues.svg", hue_shares(numbers))
     files.write_text(root / "README.md", readme())

@@ -4,9 +4,10 @@ They are light or dark, as the reader's system is.
 """
 
 import base64
+import hashlib
 import io
 import re
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 
 from colorize_lib import files
@@ -39,11 +40,11 @@ def from_markdown(text, title):
     return _page(body, title)
 
 
-def _page(body, title, style=STYLE):
+def _page(body, title, style=STYLE, head=""):
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title><style>\n{style}</style></head><body>\n{body}\n</body></html>\n"
+        f"{head}<title>{escape(title)}</title><style>\n{style}</style></head><body>\n{body}\n</body></html>\n"
     )
 
 
@@ -66,20 +67,41 @@ def _jpeg(image, largest=200_000):
     return _jpeg(image.resize((image.width // 2, image.height // 2)), largest)
 
 
+def _smallest(content):
+    """(media type, bytes) of a picture, in the smallest of three forms."""
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(content))
+    jpeg, chart = io.BytesIO(), io.BytesIO()
+    image.convert("RGB").save(jpeg, "JPEG", quality=70, optimize=True, progressive=True)
+    image.convert("RGB").quantize(64).save(chart, "PNG", optimize=True)
+    forms = [(Image.MIME[image.format], content), ("image/jpeg", jpeg.getvalue()), ("image/png", chart.getvalue())]
+    return min(forms, key=lambda form: len(form[1]))
+
+
 def write_notebook(source, target):
-    """Write an executed notebook as a page, with its pictures as JPEG."""
+    """Write an executed notebook as a page, with smaller pictures: photographs as JPEG, charts as PNG of few colours."""
     import nbformat
     from nbconvert import HTMLExporter
-    from PIL import Image
     from pygments.formatters import HtmlFormatter
 
     notebook = nbformat.read(source, as_version=4)
     for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
         data = output.get("data", {})
-        if "image/png" in data:
-            picture = Image.open(io.BytesIO(base64.b64decode(data.pop("image/png"))))
-            data["image/jpeg"] = base64.b64encode(_jpeg(picture)).decode()
+        for kind in {"image/png", "image/jpeg"} & data.keys():
+            smaller, content = _smallest(base64.b64decode(data.pop(kind)))
+            data[smaller] = base64.b64encode(content).decode()
     body, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
     light, dark = (HtmlFormatter(style=name).get_style_defs(".highlight") for name in ("default", "github-dark"))
     style = f"{STYLE}{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
-    files.write_text(target, _page(body, source.stem, style))
+    title = re.search(r"<h1[^>]*>(.*?)<", body)
+    files.write_text(target, _page(body, unescape(title[1]) if title else source.stem, style, _source(source)))
+
+
+def is_of(source, target):
+    """Whether the page `target` was made from the executed notebook `source` as it is now."""
+    return target.exists() and _source(source) in target.read_text(encoding="utf-8")
+
+
+def _source(notebook):
+    return f'<meta name="source" content="sha256:{hashlib.sha256(notebook.read_bytes()).hexdigest()}">\n'

@@ -245,6 +245,29 @@ def test_an_executed_notebook_becomes_a_page_that_asks_no_other_host(tmp_path, c
     assert "notebook.html is larger than 1.5 MB" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("paper", papers.KEYS)
+def test_the_executed_notebook_opens_from_disk(paper):
+    source = results.ROOT / "notebooks" / f"{papers.published(paper, 'notebook')}.ipynb"
+    page = results.ROOT / "results" / paper / "quick.html"
+    assert standalone.is_of(source, page), "run `make results`"
+    assert page.stat().st_size <= results.LARGEST
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r'src="(?!data:)|<link|<script|@import|url\(', text)
+    title = nbformat.read(source, as_version=4).cells[0].source.splitlines()[0].removeprefix("# ")
+    assert f"<title>{title}</title>" in text
+
+
+def test_a_page_is_of_a_notebook_until_that_changes(tmp_path):
+    source, page = tmp_path / "a.ipynb", tmp_path / "a.html"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# One & two")]), source)
+    assert not standalone.is_of(source, page)
+    standalone.write_notebook(source, page)
+    assert "<title>One &amp; two</title>" in page.read_text()
+    assert standalone.is_of(source, page)
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Three")]), source)
+    assert not standalone.is_of(source, page)
+
+
 def test_every_system_is_shown_by_its_best_run(elsewhere):
     home = elsewhere / "results"
     gray = {"gray (ab = 0)": ROW}
