@@ -209,9 +209,9 @@ def test_room_is_made_sure_of_before_the_file_is_written(tmp_path, monkeypatch):
 def test_a_second_holder_is_refused_at_once_or_after_its_patience(tmp_path):
     folder = tmp_path / "not" / "there"
     with files.lock(folder, "run"):
-        for wait, least, most in ((0, 0.0, 0.8), (1, 0.9, 5.0)):
+        for wait, least, most in (({}, 0.0, 0.8), ({"wait": 1}, 0.9, 5.0)):
             begun = time.monotonic()
-            with pytest.raises(InputError, match="Another process"), files.lock(folder, "run", wait):
+            with pytest.raises(InputError, match="Another process"), files.lock(folder, "run", **wait):
                 pass
             assert least <= time.monotonic() - begun < most
 

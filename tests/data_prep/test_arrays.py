@@ -1,5 +1,6 @@
 """data_prep.arrays: the same bytes whatever the workers do and whatever stops them; full disks, killed workers, bad files."""
 
+import errno
 import hashlib
 import json
 import os
@@ -123,6 +124,57 @@ def test_the_fingerprint_stands_for_every_array_and_for_the_labels(folder, tmp_p
             open_dataset(other)
     swapped = {"train": splits["test"], "test": splits["train"]}
     assert prepared.fingerprint(swapped) != dataset.fingerprint == prepared.fingerprint(splits)
+    assert prepared.fingerprint(dict(reversed(splits.items()))) == dataset.fingerprint
+
+
+@pytest.mark.parametrize("gray", [[0, 30], [-1, 3], [30]])
+def test_gray_rows_that_are_not_there_are_damage(folder, tmp_path, gray):
+    write(plan(folder), tmp_path / "set", jobs=1)
+    manifest = json.loads((tmp_path / "set" / "manifest.json").read_text())
+    manifest["splits"]["train"]["gray"] = gray
+    (tmp_path / "set" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="split train has gray rows that are not there"):
+        open_dataset(tmp_path / "set")
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A reader of images of one colour: the item is R,G,B; one pixel of "… spot" is red."""
+
+    root: Path = field(repr=False)
+    shape = (3, 5)
+
+    def __call__(self, item):
+        image = np.full((3, 5, 3), [int(part) for part in item.split()[0].split(",")], "uint8")
+        if item.endswith("spot"):
+            image[2, 4] = 255, 0, 0
+        return image
+
+
+def test_gray_is_what_has_three_equal_channels_in_every_pixel(tmp_path):
+    items = ["9,9,9", "9,9,8", "9,8,9", "8,9,9", "7,8,9", "9,9,9 spot", "0,0,0"]
+    made = Plan("painted", 5, [], {"test": Rows(items, [-1] * 7, Painted(tmp_path))})
+    assert write(made, tmp_path / "set", jobs=1)["test"].gray.tolist() == [0, 6]
+
+
+@pytest.mark.parametrize("lacks", ["the call", "support"])
+def test_where_space_cannot_be_reserved_the_file_grows(folder, tmp_path, monkeypatch, lacks):
+    """On macOS, and on some file systems. Other errors are those of the disk."""
+
+    def refuse(number):
+        def reserve(*arguments):
+            raise OSError(number, os.strerror(number))
+
+        return reserve
+
+    if lacks == "the call":
+        monkeypatch.delattr(os, "posix_fallocate")
+    else:
+        monkeypatch.setattr(os, "posix_fallocate", refuse(errno.EOPNOTSUPP))
+    assert len(write(plan(folder), tmp_path / "set", jobs=1)["train"]) == 30
+    monkeypatch.setattr(os, "posix_fallocate", refuse(errno.ENOSPC), raising=False)
+    with pytest.raises(InputError, match="no space is left"):
+        write(plan(folder), tmp_path / "other", jobs=1)
 
 
 def test_bad_files_are_left_out_and_listed(folder, tmp_path):

@@ -1,9 +1,11 @@
 """data_prep as a user meets it: `load`, the command line, the papers' splits and counts, own photographs."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import types
 import zipfile
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from colorize_lib import files
+import data_prep
+from colorize_lib import files, preprocess
 from colorize_lib.errors import InputError
-from data_prep import load, registry, sources
+from data_prep import load, readers, registry, sources
 from data_prep.__main__ import main
 from data_prep.readers import Patches, Records
 
@@ -352,7 +355,8 @@ def test_places_stores_training_images_to_be_cropped(monkeypatch, tmp_path):
         ({"name": "cifar10", "splt": "hue"}, r"cifar10 has no option 'splt' \(did you mean 'split'\?\)"),
         ({"name": "cifar10", "split": "random"}, "split of cifar10 is 'random': it must be one of naive, hue"),
         ({"name": "coco", "validation": 1.5}, "validation of coco is 1.5: it must be a number from 0 to 0.9"),
-        ({"name": "photos", "size": 5}, "size is 5"),
+        ({"name": "photos", "size": 5}, "size is 5: for photos it must be a whole number from 8 to 4096"),
+        ({"name": "photos", "seed": 1.5}, "seed of photos is 1.5: it must be a number from 0"),
         ({"name": "cifar10", "size": 64}, "size is 64: for cifar10 it must be 32"),
         ({"name": "photos", "limit": 0}, "limit is 0"),
     ],
@@ -448,9 +452,99 @@ def test_only_regular_files_are_read(tmp_path):
     assert "no regular file" in reasons["pipe.jpg"]
 
 
-@pytest.mark.parametrize("option", [("--size", "7"), ("--limit", "0"), ("--jobs", "-1"), ("--jobs", "two")])
+@pytest.mark.parametrize(
+    "option", [("--size", "7"), ("--size", "4097"), ("--limit", "0"), ("--jobs", "-1"), ("--jobs", "two")]
+)
 def test_numbers_have_a_range(option, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["photos", *option])
     assert stopped.value.code == 2
     assert "whole number from" in capsys.readouterr().err
+
+
+def test_a_command_needs_a_name_and_its_help_says_what_is_default(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([])
+    assert stopped.value.code == 2
+    assert "required: NAME" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["cifar10", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "(naive, hue) (default: naive)" in text
+    assert "hue split (none, gray, code) (default: none)" in text
+    with pytest.raises(SystemExit):
+        main(["photos", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "whole photographs --geometry" in text  # no default of what depends on the size
+    assert "(default: 64)" in text
+
+
+def test_the_first_ten_images_that_are_left_out_are_printed(folder, capsys):
+    for number in range(12):
+        (folder / f"bad{number:02d}.png").write_text("no image")
+    arguments = ["folder", str(folder), "--size", "8", "--jobs", "1", "--allow-skipped", "--validation", "0"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("    skipped bad") == 10
+    assert "    and 2 more, listed in the manifest" in printed
+
+
+def test_whole_numbers_may_be_written_with_a_point():
+    assert registry.resolve("photos", {"seed": 5.0, "patches": "7"}).items() >= {"seed": 5, "patches": 7}.items()
+
+
+def test_the_driver_hears_of_images_once_a_second_and_of_the_last(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLORIZE_PROGRESS", str(tmp_path / "progress"))
+    now = [100.0]
+    monkeypatch.setattr(data_prep, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    report = data_prep._report_to_driver("mine")
+    for done, seconds in ((0, 0.0), (10, 0.5), (20, 0.6), (30, 0.2), (40, 0.1)):
+        now[0] += seconds
+        report(done, 40)
+    lines = [json.loads(line)[0] for line in (tmp_path / "progress").read_text().splitlines()]
+    assert lines == [f"preparing mine: {done} of 40 images" for done in (0, 20, 40)]
+    monkeypatch.delenv("COLORIZE_PROGRESS")
+    assert data_prep._report_to_driver("mine") is None
+
+
+def test_stored_values_are_kept_where_the_papers_keep_them(tmp_path, monkeypatch):
+    """And photographs of one's own, and the bundled ones, get the colours that their profile says."""
+
+    def decode(path, managed):
+        raise InputError(f"managed: {managed}")
+
+    monkeypatch.setattr(readers, "decode", decode)
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        (tmp_path / "mine").mkdir(exist_ok=True)
+        (tmp_path / "mine" / name).touch()
+    mine = {"path": str(tmp_path / "mine")}
+    for made, managed in (
+        (plan("folder", **mine), True),
+        (plan("folder", geometry="imagemagick", **mine), False),
+        (plan("flickr", **mine), False),
+        (plan("photos", size=160), True),
+        (plan("photos", size=64), True),
+    ):
+        rows = made.splits["train"]
+        with pytest.raises(InputError, match=f"managed: {managed}"):
+            rows.reader(rows.items[0])
+
+
+@pytest.mark.parametrize("gray", [False, True])
+def test_images_that_have_their_size_are_taken_as_they_are(gray):
+    image = np.random.default_rng(0).integers(0, 256, (6, 6) if gray else (6, 6, 3), "uint8")
+    found = readers.GEOMETRIES["as-is"][0](image, 6)
+    np.testing.assert_array_equal(found, np.stack([image] * 3, axis=-1) if gray else image)
+    with pytest.raises(InputError, match="it has 6 × 6 pixels instead of 7 × 7"):
+        readers.GEOMETRIES["as-is"][0](image, 7)
+
+
+def test_the_centre_is_what_is_left_of_256_pixels_when_224_are_cut_out():
+    image = np.random.default_rng(0).integers(0, 256, (300, 400, 3), "uint8")
+    for size, shorter in ((224, 256), (112, 128), (64, 73)):
+        expected = preprocess.resize_shorter_side(image, shorter, crop=size)
+        np.testing.assert_array_equal(readers.GEOMETRIES["centre"][0](image, size), expected)
+
+
+def test_what_the_papers_code_drops_leaves_its_number_of_images():
+    assert 50_000 - sources.DROPPED_BY_CODE == 44_476 + 4_942

@@ -33,7 +33,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.ranges.append(self.headers.get("Range"))
         fault = self.server.faults.pop(0) if self.server.faults else None
         data = self.server.files.get(self.path)
-        if data is None or fault in (404, 503):
+        if data is None or fault in (404, 429, 503):
             self.send_error(404 if data is None else fault)
             return
         start = 0
@@ -100,7 +100,7 @@ def test_a_cut_download_asks_for_the_rest(archive, server, tmp_path):
     server.faults = [700_000, 0, 503, 500_000]
     download.obtain(archive, tmp_path)
     assert_whole(tmp_path)
-    first, second = 700_000 // download.BLOCK * download.BLOCK, 1_150_000 // download.BLOCK * download.BLOCK
+    first, second = 700_000 // 65_536 * 65_536, 1_150_000 // 65_536 * 65_536  # blocks of 64 kB are lost at most
     assert server.ranges == [None, *3 * [f"bytes={first}-"], f"bytes={second}-"]
 
 
@@ -120,7 +120,7 @@ def test_what_has_arrived_is_kept_for_the_next_call(archive, server, tmp_path):
     assert_whole(tmp_path)
 
 
-@pytest.mark.parametrize("status", [404, 503])
+@pytest.mark.parametrize("status", [404, 429, 503])
 def test_errors_of_the_server(archive, server, tmp_path, status):
     server.faults = [status] * 9
     with pytest.raises(InputError, match=rf"answers with status {status}.*set\.zip into .* by hand"):
@@ -153,6 +153,23 @@ def test_no_network(tmp_path, monkeypatch):
         InputError, match=r"10 MB\) failed \(no connection to 127\.0\.0\.1\): check the network.*by hand"
     ):
         download.obtain(unreachable, tmp_path)
+
+
+def test_each_try_waits_a_second_longer(tmp_path, monkeypatch):
+    waits = []
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(download.time, "sleep", waits.append)
+    with pytest.raises(InputError, match="no connection"):
+        download.obtain(registry.Archive("http://127.0.0.1:9/set.zip", 10, "md5:0", "set"), tmp_path)
+    assert waits == [1, 2, 3]
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_a_bar_is_shown_where_it_is_asked_for(archive, server, tmp_path, capsys, progress):
+    download.obtain(archive, tmp_path, progress=progress)
+    shown = capsys.readouterr().err
+    assert ("100%" in shown, "unpacking set.zip" in shown) == (progress, progress)
+    assert progress or shown == ""
 
 
 @pytest.mark.parametrize("whole_address", [True, False])
@@ -239,7 +256,7 @@ def linked_zip():
         (tarred(("set/a", tarfile.CHRTYPE, "")), "refused, because .*special file"),
         (DATA[:500_000], "damaged or incomplete"),
         (tarred(*[(f"set/{n}", tarfile.REGTYPE, "") for n in range(999)])[:-200], "damaged or incomplete"),
-        (b"not an archive", "damaged or incomplete"),
+        (b"not an archive", r"damaged or incomplete \(.*could not be opened"),
     ],
     # By number: pytest writes bytes into the name, and an archive holds the second it was made.
     ids=itertools.count(),
@@ -292,3 +309,42 @@ def test_unpacking_resumes_where_it_stopped(kind, tmp_path, monkeypatch):
     unpack(archive, tmp_path / "set")
     assert_whole(tmp_path)
     assert written[112:] == ["3.bin", *[f"{number}.bin" for number in range(11, 30)]]
+
+
+def test_what_lies_on_top_of_an_archive_stays_apart_unless_it_is_one_folder(tmp_path):
+    tops = {"two": ["a/x", "b/y"], "folder and file": ["a/x", "y"], "file": ["x"], "folder": ["a/b/x", "a/y"]}
+    for name, members in tops.items():
+        (tmp_path / "archive.zip").write_bytes(zipped([(member, b"abc") for member in members]))
+        unpack(tmp_path / "archive.zip", tmp_path / name)
+        expected = ["b/x", "y"] if name == "folder" else members
+        found = (path for path in (tmp_path / name).rglob("*") if path.is_file())
+        assert sorted(str(path.relative_to(tmp_path / name)) for path in found) == expected
+
+
+def test_a_file_with_a_wrong_checksum_is_not_taken_for_unpacked(tmp_path):
+    """It has its full size when the checksum is compared."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("set/a.txt", b"right bytes")
+        archive.writestr("set/b.txt", b"other bytes")
+    (tmp_path / "set.zip").write_bytes(stream.getvalue().replace(b"right", b"wrong"))
+    with pytest.raises(InputError, match="damaged or incomplete"):
+        unpack(tmp_path / "set.zip", tmp_path / "set")
+    assert not (tmp_path / ".unpacking-set" / "set" / "a.txt").exists()
+    (tmp_path / "set.zip").write_bytes(stream.getvalue())
+    unpack(tmp_path / "set.zip", tmp_path / "set")
+    assert (tmp_path / "set" / "a.txt").read_bytes() == b"right bytes"
+
+
+def test_an_archive_may_grow_to_ten_times_its_size_and_64_mb(tmp_path, monkeypatch):
+    monkeypatch.setattr("data_prep.unpack.SLACK_BYTES", 0)
+    random, zeros = np.random.default_rng(0).bytes(10_000), bytes(1_000_000)
+    for name, size, refused in (("little", 80_000, False), ("much", 120_000, True)):
+        (tmp_path / f"{name}.zip").write_bytes(zipped([("set/a", random), ("set/b", zeros[:size])]))
+        if refused:
+            with pytest.raises(InputError, match="absurdly large"):
+                unpack(tmp_path / f"{name}.zip", tmp_path / name)
+        else:
+            unpack(tmp_path / f"{name}.zip", tmp_path / name)
+    monkeypatch.undo()
+    unpack(tmp_path / "much.zip", tmp_path / "much")

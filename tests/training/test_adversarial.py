@@ -287,6 +287,11 @@ def test_schedules_count_batches_and_end_at_the_floor():
     ):
         optimizers[name].iterations.assign(update)
         assert float(optimizers[name].learning_rate) == pytest.approx(rate), name
+    released = adam_optimizers()  # 3e-4, which falls to a tenth in 20,000 batches
+    for name, updates, rate in (("optimizer", 40_000, 3e-4), ("classifier_optimizer", 20_000, 3e-5)):
+        for batches_done, factor in ((0, 1), (0.5, 0.1**0.5), (1, 0.1)):
+            released[name].iterations.assign(int(batches_done * updates))
+            assert float(released[name].learning_rate) == pytest.approx(factor * rate, rel=1e-4), name
 
 
 def test_what_is_missing_is_one_clear_sentence():

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import small_models
 
-from colorize_lib import models
+from colorize_lib import color, models
 from colorize_lib.dataset import Dataset, Split
 from colorize_lib.errors import InputError
 from colorize_lib.models.colornet import load_backbone
@@ -51,3 +51,15 @@ def test_images_without_classes_are_refused(classes, labels):
 def test_images_with_classes_pass():
     split = Split(np.zeros((2, 8, 8, 3), "uint8"), np.array([1, 0], "int32"))
     classification.require_labels(Dataset({"train": split}, ["a", "b"], {"name": "any"}), "train")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_classifier_sees_lightness_and_colour_if_it_has_inputs_for_both(channels):
+    """The network's logits are the means of its inputs."""
+    inputs = keras.Input((8, 8, channels))
+    network = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), "uint8")
+    lightness, ab = (np.asarray(part).mean((1, 2)) for part in color.CONVENTIONS["kth"].encode(images))
+    expected = np.concatenate([lightness, ab], -1) if channels == 3 else lightness
+    model = classification.Classifier(network, "kth")
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(model(images)), expected, atol=1e-5)

@@ -1,3 +1,4 @@
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from colorize_lib import color, models
 from colorize_lib.color import metrics
 from colorize_lib.dataset import Split
 from colorize_lib.errors import InputError
-from colorize_lib.training.colorizer import Colorizer, ensemble
+from colorize_lib.training.colorizer import Colorizer, ensemble, load_weights
 from colorize_lib.training.data import Batches
 
 
@@ -146,6 +147,50 @@ def test_training_refuses_values_whose_meaning_is_not_sure(colorizer):
         model.fit(images.astype("float32"), verbose=0)
     with pytest.raises(InputError, match="float of 0 to 1"):
         model.fit(images, validation_data=images.astype("float32"), verbose=0)
+    with pytest.raises(InputError, match="float of 0 to 1"):
+        model.fit(images, validation_data=(images.astype("float32"), images), verbose=0)
     assert np.isfinite(model.fit(images.astype("int64"), verbose=0).history["loss"][0])
     with pytest.raises(InputError, match=r"no convention 'lab'.*: the conventions are"):
         Colorizer(model.network, "lab")
+
+
+def test_a_colorizer_that_is_called_has_no_dropout(colorizer):
+    images = np.stack([photo(16, 16, seed) for seed in range(4)])
+    called = np.asarray(colorizer(images)["prediction"])
+    np.testing.assert_allclose(128 * called, np.asarray(colorizer.predict_color(images)[0]), atol=1e-3)
+
+
+def test_guided_colour_changes_where_lightness_does():
+    """A network sees the picture in 16 columns, in one of which the picture has its edge."""
+    edge = 59
+    image = np.full((64, 128), 60, "uint8")
+    image[:, edge:] = 200
+    ab = np.zeros((16, 16, 2), "float32")
+    ab[:, :7, 0], ab[:, 8:, 0] = 40, -40
+    inputs = keras.Input((16, 16, 1))
+    model = Colorizer(keras.Model(inputs, keras.layers.Conv2D(2, 1)(inputs)), "polychromify")
+    steps = []
+    for guided in (False, True):
+        model.guided = guided
+        a = rgb2lab(model.colorize(image, ab=ab))[32, :, 1]
+        assert (a[:40] > 35).all()
+        assert (a[80:] < -35).all()
+        steps.append(a[edge - 1] - a[edge])
+    assert steps[1] > 2 * steps[0] > 0
+
+
+def test_strips_of_a_photograph_have_no_seams(colorizer, monkeypatch):
+    whole = colorizer.colorize(photo(12, 9))
+    monkeypatch.setattr("colorize_lib.training.colorizer.STRIP_PIXELS", 7)
+    np.testing.assert_array_equal(colorizer.colorize(photo(12, 9)), whole)
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_weights_may_be_eight_times_the_networks_and_64_mb(tmp_path, beyond):
+    """A file of that size is read, and does not fit; a larger one is refused before. Neither is written: HDF5 leaves gaps."""
+    inputs = keras.Input((4, 4, 1))
+    network = keras.Model(inputs, keras.layers.Conv2D(2, 1)(inputs))  # four numbers
+    with h5py.File(tmp_path / "zeros.weights.h5", "w") as weights:
+        weights.create_dataset("zeros", (8 * 4 * 4 + (64 << 20) + beyond,), "uint8", chunks=(1 << 20,))
+    with pytest.raises(InputError, match="unpack to" if beyond else "do not fit"):
+        load_weights(network, tmp_path / "zeros.weights.h5")

@@ -9,6 +9,7 @@ import small_models
 from keras import layers
 
 from colorize_lib.training import checkpoint, cost
+from colorize_lib.training.colorizer import Colorizer
 from colorize_lib.training.data import Batches
 
 
@@ -65,3 +66,28 @@ def test_a_block_that_trains_is_undone(model, batches):
     assert any(not np.array_equal(one, other) for one, other in zip(before, changed, strict=True))
     for one, other in zip(before, model.network.weights, strict=True):
         np.testing.assert_array_equal(one, np.array(other))
+
+
+def test_speed_is_that_of_the_batches_after_the_first(batches, monkeypatch):
+    """By a clock that goes ever faster, so that each batch counts: warming up takes two batches, and measuring three epochs."""
+
+    class Clock:
+        batches = 0
+
+        def monotonic(self):
+            self.batches += 1
+            return self.batches**2 / 4
+
+    inputs = keras.Input((16, 16, 1))
+    model = Colorizer(keras.Model(inputs, layers.Conv2D(2, 1)(inputs)), "polychromify")
+    model.compile("sgd", "mse", run_eagerly=True)
+    model(batches[0][0])
+    clock = Clock()
+    monkeypatch.setattr(cost, "time", clock)
+    speed = cost.images_a_second(model, batches, seconds=1000)
+    assert clock.batches == 2 + 9
+    assert speed == pytest.approx(8 * 8 / (11**2 / 4 - 3**2 / 4))
+    clock.batches = 0
+    speed = cost.images_a_second(model, batches, seconds=4)  # of which the third batch is the last second
+    assert clock.batches == 2 + 4
+    assert speed == pytest.approx(3 * 8 / (6**2 / 4 - 3**2 / 4))

@@ -36,6 +36,9 @@ def test_crops_have_the_areas_and_shapes_that_were_asked_for():
     mirrored = crops[:, 8, 0, 0] > crops[:, 8, -1, 0]
     assert 0.4 < mirrored.mean() < 0.6
     assert (crops[..., 2] == 7).all()
+    whole = RandomResizedCrop(4, area=(1.0, 1.0), aspect=(1.0, 1.0))
+    many = whole(np.stack([positions(4, 4)] * 4000), np.random.default_rng(2))
+    assert (many[:, 0, 0, 0] > many[:, 0, -1, 0]).mean() == pytest.approx(0.5, abs=0.025)
 
 
 def test_an_image_in_which_no_part_fits_gives_its_middle():
@@ -129,3 +132,27 @@ def test_an_epoch_of_some_images_begins_where_the_one_before_ended():
     assert [sorted(part) for part in parts] == [sorted(order[4 * n : 4 * n + 4].tolist()) for n in range(10)]
     assert [len(part) for part in seen(Batches(split, 4, seed=2, epoch_images=25), 2)] == [25, 25]
     assert len(Batches(split, 4, epoch_images=6)) == 2
+
+
+@pytest.mark.parametrize("seed", [0, 3, None])
+def test_a_transform_draws_from_seed_epoch_and_batch_alone(seed):
+    """None counts as 0: without a seed the order is that of the rows, and crops still repeat."""
+    drawn = []
+
+    def transform(images, generator):
+        drawn.append(generator.random())
+        return images
+
+    batches = Batches(numbered(6), 3, seed, transform=transform)
+    for epoch, index in ((0, 1), (2, 0)):
+        batches.set_epoch(epoch)
+        batches[index]
+        assert drawn[-1] == np.random.default_rng([seed or 0, epoch, index]).random()
+
+
+def test_rows_repeat_only_to_fill_a_multiple():
+    batches = Batches(numbered(7), 4)
+    assert batches.rows(1).tolist() == [4, 5, 6]
+    assert batches.rows(1, 2).tolist() == [4, 5, 6, 4]
+    assert batches.rows(1, 4).tolist() == [4, 5, 6, 4]
+    assert batches.rows(0, 4).tolist() == [0, 1, 2, 3]

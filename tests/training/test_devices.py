@@ -1,9 +1,11 @@
 """Two virtual devices on the CPU: losses and files of a run are those of one device. In processes of their own."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import types
 
 import keras
 import pytest
@@ -71,6 +73,7 @@ for make in (supervised, adversarial):
             validation = Batches(split.take(np.arange(13)), 12)  # a last batch of one image, for two devices
         model, history = run.fit(make.__name__, make, train, validation, epochs=2, callbacks=[losses])
         found[f"{make.__name__}{count}"] = [losses.rows, history[-1]["val_loss"]]
+        assert getattr(model, "devices", None) == count
     if make is supervised:  # what was trained on two devices is scored on one, in batches of 15 and 10, and read again
         score = evaluate.score(model, split, 15, columns=["psnr_rgb"])["psnr_rgb"]
         again = runs.Run("tiny", params).fit(make.__name__, make, train, validation, epochs=2)[1]
@@ -123,3 +126,51 @@ def test_every_notebook_takes_devices_and_the_folder_stays_the_same():
     assert two.key() == parameters.resolve(profiles, {}).key()
     with pytest.raises(InputError, match="DEVICES is 0"):
         parameters.resolve(profiles, {"DEVICES": 0})
+
+
+@pytest.fixture
+def three_gpus(monkeypatch):
+    """A machine with three GPUs as JAX sees it; what the library asks of Keras is noted instead of done."""
+    asked = []
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["gpu:0", "gpu:1", "gpu:2"])
+
+    class Noted:
+        def __init__(self, **options):
+            asked.append(options)
+
+        @contextlib.contextmanager
+        def scope(self):
+            asked.append("entered")
+            yield
+
+    monkeypatch.setattr(keras.distribution, "DataParallel", Noted)
+    monkeypatch.setattr(devices, "_known", {})
+    return asked
+
+
+class Held:
+    multiple = 7
+
+
+@pytest.mark.parametrize("count", [None, 1, 2])
+def test_on_jax_a_model_of_several_devices_is_trained_on_them_and_another_is_not(three_gpus, count):
+    """Every process has all images: Keras must not divide them among processes as well."""
+    model, batches = types.SimpleNamespace(), Held()
+    if count:
+        model.devices = count
+    with devices.sharing(model, batches, None):
+        assert three_gpus == (
+            [{"devices": ["gpu:0", "gpu:1"], "auto_shard_dataset": False}, "entered"] if count == 2 else []
+        )
+    assert batches.multiple == (count or 1)  # batches are filled up to a multiple of the devices
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_on_tensorflow_a_model_remembers_its_devices(monkeypatch, count):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
+    monkeypatch.setattr(devices, "_strategy", lambda count: pytest.fail("entered again"))
+    batches = Held()
+    with devices.sharing(types.SimpleNamespace(devices=count), batches):
+        pass
+    assert batches.multiple == count

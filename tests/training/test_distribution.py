@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from skimage.color import rgb2lab
 
 from colorize_lib import color, models
 from colorize_lib.color import bins
@@ -130,7 +131,7 @@ def test_photos_are_colorized_at_their_own_size():
 
 def test_what_does_not_fit_is_one_sentence():
     network = fixed(np.zeros((2, 2, 4), "float32"))
-    with pytest.raises(InputError, match="over 4 bins, and there are 309 centres"):
+    with pytest.raises(InputError, match=r"maps \(8, 8\) pixels to \(2, 2\) .* over 4 bins, and there are 309 centres"):
         distribution.DistributionColorizer(network, "places", bins.gamut_bins())
     with pytest.raises(InputError, match="no decoding 'median': the decodings are mean, mode, annealed_mean"):
         distribution.DistributionColorizer(network, "places", CENTRES, "median")
@@ -169,3 +170,30 @@ def test_vivid_decodes_the_same_network_otherwise():
     np.testing.assert_array_equal(colorizer.predict_ab(photo, vivid=0), ends[0].predict_ab(photo))
     with pytest.raises(InputError, match="from 0, careful, to 1, vivid"):
         colorizer.at(1.5)
+
+
+def test_the_lightness_of_a_wide_picture_is_the_mean_of_each_place():
+    logits = np.zeros((2, 3, 4), "float32")
+    model = distribution.DistributionColorizer(fixed(logits), "places", CENTRES)
+    rgb = np.random.default_rng(4).integers(0, 256, (1, 8, 12, 3), "uint8")
+    found, lightness = (ops.convert_to_numpy(value) for value in model.distribution(rgb))
+    assert found.shape == (1, 2, 3, 4)
+    expected = rgb2lab(rgb)[0, ..., 0].reshape(2, 4, 3, 4).mean((1, 3))
+    np.testing.assert_allclose(lightness[0, ..., 0], expected, atol=1e-2)
+
+
+def test_from_careful_to_vivid_by_the_published_numbers():
+    """Those of results/natural: careful is the plain mean at 0.6, vivid the annealed mean of Zhang et al., and 0.8 the default."""
+    network, centres = natural(), bins.common_bins()
+    logits = np.random.default_rng(5).normal(0, 2, (1, 2, 2, len(centres))).astype("float32")
+    for options, taken_back, temperature in (
+        ({"vivid": 0}, 1.0, 0.6),
+        ({"vivid": 1}, 0.0, 0.38),
+        ({"vivid": 0.25}, 0.75, 0.545),
+        ({}, 0.2, 0.424),
+    ):
+        p = np.exp((logits + (1 - taken_back) * np.linspace(-2, 2, len(centres))) / temperature)
+        expected = p / p.sum(-1, keepdims=True) @ centres
+        decode = distribution.VividColorizer(network, **options).decode
+        found = ops.convert_to_numpy(decode(ops.convert_to_tensor(logits), None, centres))
+        np.testing.assert_allclose(found, expected, atol=0.02)

@@ -1,5 +1,7 @@
 """Cached features: computed once, never read half-written, and made anew when anything they depend on changes."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -42,6 +44,9 @@ def test_features_are_the_networks_in_the_order_of_the_images(network, images, t
     assert expected.std() > 0.01
     np.testing.assert_allclose(features.values, expected, atol=tolerance)
     assert features.seconds > 0
+    record = json.loads(features.path.with_suffix(".json").read_text())
+    described = {"network": "tiny", "input_shape": [8, 8, 1], "convention": "miu", "dtype": dtype}
+    assert record.items() >= described.items()
 
 
 def test_features_are_computed_once(network, images, tmp_path, monkeypatch):
@@ -61,11 +66,12 @@ def test_other_images_weights_or_types_are_other_features(network, images, tmp_p
     paths.add(cached_features(network, images, tmp_path, dtype="float32").path)
     paths.add(cached_features(network, images, tmp_path, convention="kth").path)
     paths.add(cached_features(network, images[::-1], tmp_path).path)
-    images[5, 0, 0, 0] ^= 1
-    paths.add(cached_features(network, images, tmp_path).path)
+    for changed in (0, 5, 9):
+        images[changed, 0, 0, 0] ^= 1
+        paths.add(cached_features(network, images, tmp_path).path)
     network.set_weights([array + 0.1 for array in network.get_weights()])
     paths.add(cached_features(network, images, tmp_path).path)
-    assert len(paths) == 6
+    assert len(paths) == 8
 
 
 def test_an_interrupted_computation_leaves_nothing_that_is_read(network, images, tmp_path, monkeypatch):

@@ -154,3 +154,25 @@ def test_transforms_and_weights_of_adversarial_training_count():
     model = small_models.colorizer("polychromify", size=16, width=0.05)
     crops = [taken(model, transform=RandomResizedCrop(16, area=(low, 1.0))) for low in (0.1, 0.5)]
     assert "area 0 of transform of training data was 0.1 and is now 0.5" in record.difference(*crops)
+
+
+class Holding:
+    """A transform with one attribute."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __call__(self, images, generator):
+        return images
+
+
+def test_what_is_deep_within_a_transform_counts_and_a_transform_next_to_none():
+    model = small_models.colorizer("polychromify", size=16, width=0.05)
+    shallow, deep, other = (taken(model, transform=Holding(value)) for value in (1.5, [[[[0.1]]]], [[[[0.2]]]]))
+    assert "was 0.1 and is now 0.2" in record.difference(deep, other)
+    assert "value of transform of training data was 1.5 and is now [[[[0.1]]]]" in record.difference(shallow, deep)
+    assert "transform of training data was None and is now {'class': 'Holding'" in record.difference(taken(model), deep)
+    assert "transform of training data was {'class': 'Holding'" in record.difference(deep, taken(model))
+    arrays = [taken(model, transform=Holding(np.full(3, number))) for number in (1, 1, 2)]
+    assert record.difference(*arrays[:2]) is None
+    assert "sha256 of value of transform" in record.difference(*arrays[1:])

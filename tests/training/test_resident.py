@@ -1,8 +1,16 @@
 """Training from the accelerator's memory learns what training batch by batch learns."""
 
 import json
+import sys
+import types
 
+import keras
 import numpy as np
+import pytest
+
+from colorize_lib.dataset import Split
+from colorize_lib.training import resident
+from colorize_lib.training.data import Batches
 
 CODE = """
 import json, sys
@@ -54,7 +62,7 @@ resident._fits = lambda batches: True
 store = resident.ResidentBatches(Batches(train.take(range(43)), 8, seed=0), 3, fill=True)
 items = [store[index][0] for index in range(len(store))]
 found["filled"] = [[list(item.shape) for item in items], sorted(set(np.concatenate([i.ravel() for i in items]).tolist()))]
-store = resident.ResidentBatches(Batches(train.take(range(43)), 8), 5, fill=False)
+store = resident.ResidentBatches(Batches(train.take(range(43)), 8), 4, fill=False)
 found["left over"] = [list(store[index][0].shape) for index in range(len(store))]
 print("FOUND" + json.dumps(found))
 """
@@ -77,4 +85,67 @@ def test_the_same_losses_and_weights(run_on_jax, monkeypatch):
     shapes, rows = found["filled"]
     assert shapes == [[3, 8], [3, 8]]
     assert rows == list(range(43))
-    assert found["left over"] == [[5, 8], [1, 3]]
+    assert found["left over"] == [[4, 8], [1, 8], [1, 3]]
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU as JAX shows it, with room for `gpu.limit` bytes."""
+    device = types.SimpleNamespace(platform="gpu", limit=0)
+    device.memory_stats = lambda: {"bytes_limit": device.limit}
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setitem(sys.modules, "jax", types.SimpleNamespace(devices=lambda: [device]))
+    return device
+
+
+def batches(**options):
+    """Ten images of 768 bytes with labels of 4."""
+    return Batches(Split(np.zeros((10, 16, 16, 3), "uint8"), np.zeros(10, "int32")), 4, **options)
+
+
+def test_what_fits_into_two_fifths_of_the_memory_stays_there(gpu, monkeypatch):
+    for limit, images, both in ((19_200, False, False), (19_250, True, False), (19_310, True, True)):
+        gpu.limit = limit
+        assert (resident._fits(batches()), resident._fits(batches(labels=True))) == (images, both)
+    filled = batches()
+    filled.multiple = 2
+    assert not resident._fits(filled)
+    assert not resident._fits(batches(transform=lambda images, generator: images))
+    gpu.platform = "cpu"
+    assert not resident._fits(batches())
+    gpu.platform, gpu.memory_stats = "tpu", lambda: None  # a device that does not say what it has
+    assert not resident._fits(batches())
+    monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
+    assert resident._fits(batches()) is False
+
+
+class Trivial(resident.ResidentModel):
+    """A model of one layer, compiled."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(1)
+        self.compile("sgd", "mse")
+
+    def call(self, x):
+        return self.dense(x)
+
+
+@pytest.mark.parametrize("kept", [set(), {True}, {False}, {True, False}])
+def test_training_and_validation_use_the_images_that_are_kept_for_each(monkeypatch, kept):
+    model = Trivial()
+    monkeypatch.setattr(resident, "_in_one_call", lambda step, store: (step.__name__, store))
+    model._stores = {training: f"images of {training}" for training in kept}
+    model.make_train_function()
+    model.make_test_function()
+    assert (model.train_function == ("train_step", "images of True")) == (True in kept)
+    assert (model.test_function == ("test_step", "images of False")) == (False in kept)
+
+
+def test_a_second_training_compiles_nothing_again():
+    model, x = Trivial(), np.zeros((4, 1), "float32")
+    model.fit(x, x, verbose=0)
+    functions = model.train_function, model.make_test_function() or model.test_function
+    model.fit(x, x, verbose=0)
+    model.make_test_function()
+    assert (model.train_function, model.test_function) == functions

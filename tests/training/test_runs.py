@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import types
 
 import keras
 import numpy as np
@@ -599,3 +600,55 @@ def test_the_validation_images_choose_the_epoch_and_the_training_images_do_not(s
     assert history[0]["loss"] < 1e-4 < 1e-3 < history[1]["loss"]
     assert history[1]["val_loss"] < 1e-4 < 1e-3 < history[0]["val_loss"]
     assert run.scored_epoch("dot") == 2
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(1.0, [1, 4, 7, 8]), (0.2, [1, 2, 3, 4, 5, 6, 7, 8])])
+def test_where_writing_is_slow_it_takes_a_tenth_of_the_time_and_the_best_epoch_is_not_lost(
+    split, monkeypatch, seconds, kept
+):
+    """Eight epochs of four seconds. The second is the best, and the others get worse and worse."""
+    clock, saved = types.SimpleNamespace(now=1000.0), []
+    clock.monotonic = lambda: clock.now
+    save = checkpoint.Checkpoint._save_weights
+
+    def slow(self, name):
+        save(self, name)
+        saved.append((self.epoch, name))
+        clock.now += seconds * (name == "last")
+
+    monkeypatch.setattr(checkpoint, "time", clock)
+    monkeypatch.setattr(checkpoint.Checkpoint, "_save_weights", slow)
+    off = [0.1, 0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+
+    class Give(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            clock.now += 4
+            self.model.network.set_weights([np.full((1, 1, 1, 2), off[epoch]), np.full(2, 128 / 255)])
+
+        def on_epoch_end(self, epoch, logs=None):
+            assert np.allclose(self.model.network.get_weights()[0], off[epoch])
+
+    gray = Split(np.full((8, 16, 16, 3), 200, "uint8"), split.labels[:8])
+    run = started()
+    model, history, _ = fit_dot(run, gray, 8, dot(0.0), callbacks=[Give()])
+    assert [epoch for epoch, name in saved if name == "last"] == kept
+    assert [epoch for epoch, name in saved if name == "best"] == [1, 2 if 2 in kept else 4]
+    assert [row["seconds"] for row in history] == [4.0] * 8
+    assert np.allclose(model.network.get_weights()[0], 0.0)
+    assert run.scored_epoch("dot") == 2
+    run.load_epoch("dot", model, "last")
+    assert np.allclose(model.network.get_weights()[0], 0.7)
+
+
+def test_pictures_of_a_run_have_the_suffix_of_their_format():
+    class Drawn:
+        def savefig(self, path, **options):
+            path.write_text("drawn")
+
+    class Photographs(Drawn):
+        format = "jpg"
+
+    run = started()
+    for drawn, name in ((Drawn(), "curves"), (Photographs(), "photos")):
+        assert run.figure(drawn, name) is drawn
+    assert {path.name for path in (run.folder / "figures").iterdir()} == {"curves.png", "photos.jpg"}
