@@ -1,6 +1,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+# The first one that runs: a name can be there without a Python behind it, as those of pyenv are. Without any, setup says so.
+FITS = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do $$name -c '$(FITS)' 2>/dev/null && echo $$name && break; done)
 VENV ?= .venv
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 PY := $(VENV)/bin/python
@@ -26,7 +28,7 @@ help:  ## print this list
 setup: $(VENV)/.ready  ## make .venv and install requirements.txt (GPU=1: CUDA libraries; BACKEND=jax: no TensorFlow; OFFLINE=wheelhouse)
 
 $(VENV)/.ready: $(REQUIREMENTS) pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("$(PYTHON) is Python %d.%d, and 3.11 to 3.13 work: name one of them, for example make setup PYTHON=python3.12" % sys.version_info[:2])'
+	@$(or $(PYTHON),false) -c '$(FITS)' || { echo "$(or $(PYTHON),python3) is no Python from 3.11 to 3.13: install one of them, or name it, for example make setup PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) -r $(REQUIREMENTS)
 	$(if $(GPU),$(INSTALL) $(CUDA_PIN))

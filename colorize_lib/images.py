@@ -55,7 +55,7 @@ SIXTEEN_BITS = ("PNG", "TIFF", "PPM")
 WITH_ALPHA = ("PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "HEIF")
 # What of `Metadata` each format holds.
 _HELD = {
-    "JPEG": ("exif", "xmp", "photoshop", "comment", "dpi", "profile"),
+    "JPEG": ("exif", "xmp", "extended_xmp", "photoshop", "comment", "dpi", "profile"),
     "PNG": ("exif", "xmp", "text", "comment", "dpi", "profile"),
     "WEBP": ("exif", "xmp", "profile"),
     "TIFF": ("exif", "xmp", "photoshop", "dpi", "profile"),
@@ -69,6 +69,8 @@ _STRIP = 1 << 21  # pixels
 _GRAY_OF_MORE_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _KINDS = "JPEG, PNG, WebP, TIFF, GIF, BMP, PPM, AVIF, JPEG 2000 and HEIC are read"
 _NO_PHOTOSHOP_PICTURES = (1033, 1036)  # thumbnails of the picture as it was
+_MOST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}  # pixels
+_SEGMENT = 65_000  # bytes of EXIF, or of XMP, that a JPEG holds, at most
 
 
 @dataclass
@@ -96,13 +98,15 @@ class Frame:
 class Metadata:
     """What a file holds besides pixels, mended so that it describes upright ones.
 
-    `exif` is the block without its "Exif" prefix, `profile` the ICC profile, `photoshop` Photoshop's resources by number (IPTC is
-    1028), `text` PNG's pairs of texts, `boxes` those of JPEG 2000.
+    `exif` is the block without its "Exif" prefix, `profile` the ICC profile, `extended_xmp` the segments of a JPEG in which XMP
+    goes on beyond 64 KB, `photoshop` Photoshop's resources by number (IPTC is 1028), `text` PNG's pairs of texts, `boxes` those
+    of JPEG 2000.
     """
 
     exif: bytes = b""
     profile: bytes = b""
     xmp: bytes = b""
+    extended_xmp: tuple = ()
     photoshop: dict = field(default_factory=dict)
     comment: bytes = b""
     text: dict = field(default_factory=dict)
@@ -112,6 +116,8 @@ class Metadata:
     def fitted(self, kind):
         """What the format `kind` can hold of it, and the names of what it cannot."""
         dropped = [name for name, value in vars(self).items() if value and name not in _HELD[kind]]
+        if kind == "JPEG":
+            dropped += [name for name in ("exif", "xmp", "comment") if len(getattr(self, name)) > _SEGMENT]
         return replace(self, **{name: type(getattr(self, name))() for name in dropped}), dropped
 
 
@@ -260,6 +266,7 @@ class Photo:
         with _reasons(self._file):
             if self._pages:
                 return _tiff_metadata(self._file, self._pages[number])
+            self._image.seek(self._numbers[0])  # each picture of a JPEG has EXIF of its own
             return _metadata(self._image, self._file, self.notes)
 
     def encoding(self):
@@ -299,8 +306,8 @@ def _formats(head):
 
 
 @contextlib.contextmanager
-def _reasons(file=None):
-    """Turn whatever damaged files make the decoders raise into an `InputError`."""
+def _reasons(file=None, doing="decoded"):
+    """Turn whatever damaged files make the decoders raise, and the encoders in turn, into an `InputError`."""
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None  # sizes are checked here, against another limit
     try:
@@ -310,12 +317,12 @@ def _reasons(file=None):
     except InputError:
         raise
     except MemoryError as error:
-        raise InputError("memory ran out while it was read; make it smaller") from error
+        raise InputError(f"memory ran out while it was {doing}; make it smaller") from error
     except Image.UnidentifiedImageError as error:
         empty = not file.seek(0, io.SEEK_END)
         raise InputError("the file is empty" if empty else f"no image of a known format ({_KINDS})") from error
     except Exception as error:  # damaged files make the decoders raise almost anything
-        raise InputError(f"it cannot be decoded: {reason(error)}") from error
+        raise InputError(f"it cannot be {doing}: {reason(error)}") from error
     finally:
         Image.MAX_IMAGE_PIXELS = before
 
@@ -600,8 +607,13 @@ def _check_tiff(page):
         raise InputError(f"{_TIFF_KINDS[kind]} of {bits} bits is not read; save it as gray or RGB of 16 bits")
     if list(page.extrasamples).count(0) > 1:
         raise InputError(f"{extra} further samples a pixel of unknown meaning are not read; save it as gray or RGB")
-    if extra and bits <= 8 and page.planarconfig == 2:
-        raise InputError("separate planes with transparency are not read; save it with interleaved samples")
+    if extra and bits <= 8 and (page.planarconfig == 2 or kind in ("miniswhite", "cielab")):
+        how = "in separate planes" if page.planarconfig == 2 else f"of the kind {kind.upper()}"
+        raise InputError(f"8 bits {how} with transparency are not read; save it as interleaved gray or RGB")
+    if kind == "miniswhite" and 1 in page.extrasamples:
+        raise InputError("white as 0, multiplied by alpha, has no sure meaning; save it as gray whose black is 0")
+    if kind == "ycbcr" and page.planarconfig == 2:
+        raise InputError("YCbCr in separate planes is not read; save it as RGB")
 
 
 def _tiff_metadata(file, page):
@@ -624,7 +636,7 @@ def _tiff_metadata(file, page):
         kept.tobytes().removeprefix(b"Exif\0\0") if kept else b"",
         page.iccprofile or b"",
         _mended_xmp(xmp if isinstance(xmp, bytes) else bytes(xmp)),
-        photoshop,
+        photoshop=photoshop,
         dpi=dpi,
     )
 
@@ -643,12 +655,10 @@ def _metadata(image, file, notes):
     found.profile = info.get("icc_profile") or b""
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
     found.xmp = _mended_xmp(xmp.encode() if isinstance(xmp, str) else xmp)
-    photoshop = info.get("photoshop") or {}
-    found.photoshop = {
-        number: data
-        for number, data in photoshop.items()
-        if isinstance(data, bytes) and number not in _NO_PHOTOSHOP_PICTURES
-    }
+    segments = [data for _, data in getattr(image, "applist", ())]
+    found.extended_xmp = tuple(data for data in segments if data.startswith(_EXTENDED_XMP))
+    # Resources go on from one segment to the next.
+    found.photoshop = _resources(b"".join(data[len(_PHOTOSHOP) :] for data in segments if data.startswith(_PHOTOSHOP)))
     comment = info.get("comment") or b""
     found.comment = comment.encode() if isinstance(comment, str) else comment
     if image.format == "PNG":
@@ -661,6 +671,7 @@ def _metadata(image, file, notes):
     return found
 
 
+_EXTENDED_XMP, _PHOTOSHOP = b"http://ns.adobe.com/xmp/extension/\0", b"Photoshop 3.0\0"
 _NOT_TEXT = ("xml:com.adobe.xmp", "raw profile type exif", "raw profile type app1", "raw profile type icc")
 _EXIF_SIZES = {0xA002: 0, 0xA003: 1}
 
@@ -755,7 +766,10 @@ def encode(frames, kind, metadata=None, *, quality=None, loop=0, **options):
         InputError: the format cannot hold these pixels; the message is the reason alone.
     """
     each = metadata if isinstance(metadata, list) else [metadata or Metadata()] * len(frames)
-    with _reasons():
+    most = _MOST_SIDE.get(kind)
+    if most and any(max(frame.pixels.shape[:2]) > most for frame in frames):
+        raise InputError(f"{kind} holds at most {most:,} pixels a side; choose --format png or --format tiff")
+    with _reasons(doing="written"):
         fitted = [_in_profile(frame, found) for frame, found in zip(frames, each, strict=True)]
         frames, each = [frame for frame, _ in fitted], [found for _, found in fitted]
         if kind == "TIFF":
@@ -847,9 +861,12 @@ def _written(kind, metadata):
         options["xmp"] = metadata.xmp
     if metadata.comment and kind != "PNG":
         options["comment"] = metadata.comment
-    if metadata.photoshop and kind == "JPEG":
-        segment = b"Photoshop 3.0\0" + _photoshop_block(metadata.photoshop)
-        options["extra"] = b"\xff\xed" + struct.pack(">H", len(segment) + 2) + segment
+    if kind == "JPEG":
+        block = _photoshop_block(metadata.photoshop)
+        parts = [block[start : start + _SEGMENT] for start in range(0, len(block), _SEGMENT)]
+        segments = [(b"\xff\xe1", data) for data in metadata.extended_xmp]
+        segments += [(b"\xff\xed", _PHOTOSHOP + part) for part in parts]
+        options["extra"] = b"".join(marker + struct.pack(">H", len(data) + 2) + data for marker, data in segments)
     if kind == "PNG":
         texts = PngImagePlugin.PngInfo()
         for key, text in metadata.text.items():

@@ -1,9 +1,11 @@
 """The command lines: every help is printed, and every command that a message, a help or a docstring names is one."""
 
 import ast
+import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,35 @@ def test_every_make_command_in_a_text_is_a_target():
         assert target in targets or re.sub(r"-[^-]*(-mrf)?$", "-%", target).replace("{}", "%") in targets, (
             f"{file}: make {target}"
         )
+
+
+def pythons(folder, **fits):
+    """The environment of a `make` that finds these commands before all others: each is a Python that fits, or does not run."""
+    for name, runs in fits.items():
+        (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n' if runs else "#!/bin/sh\nexit 127\n")
+        (folder / name).chmod(0o755)
+    return os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def setup(folder, environment, *options):
+    command = ["make", *options, "setup", f"VENV={folder / 'made'}"]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def test_setup_takes_the_first_python_that_runs(tmp_path):
+    """pyenv has a command for each of its versions, of which only the chosen ones run."""
+    names = {"python3.11": False, "python3.12": True, "python3.13": True}
+    done = setup(tmp_path, pythons(tmp_path, **names), "-n")
+    assert f"python3.12 -m venv {tmp_path}" in done.stdout
+
+
+def test_setup_without_a_python_that_fits_is_one_sentence_before_anything_is_made(tmp_path):
+    names = dict.fromkeys(("python3.11", "python3.12", "python3.13", "python3"), False)
+    for python in ([], ["PYTHON=python3"]):
+        done = setup(tmp_path, pythons(tmp_path, **names), *python)
+        assert done.returncode == 2
+        assert done.stderr.startswith("python3 is no Python from 3.11 to 3.13: install one of them, or name it")
+    assert not (tmp_path / "made").exists()
 
 
 def test_advice_on_weights_names_a_paper_that_make_reproduces(capsys):

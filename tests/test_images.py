@@ -162,7 +162,7 @@ def test_what_cannot_be_used_is_refused_with_its_reason(data, reason):
         decoded(data)
 
 
-UNSPECIFIED = dict(photometric="minisblack", planarconfig="contig", extrasamples=["unspecified"] * 2)
+ALPHA = dict(planarconfig="contig", extrasamples=["unassalpha"])
 
 # TIFF: tifffile writes and reads every layout on its own
 
@@ -270,6 +270,21 @@ def test_tiff_in_palette_cmyk_and_lab():
             dict(photometric="minisblack", planarconfig="contig", extrasamples=["unspecified"] * 2),
             "unknown meaning",
         ),
+        *[
+            (
+                np.zeros((9, 9, 1 + channels), "u1"),
+                dict(ALPHA, photometric=kind),
+                f"kind {kind.upper()} with transparency",
+            )
+            for kind, channels in (("miniswhite", 1), ("cielab", 3))
+        ],
+        (np.zeros((4, 9, 9), "u1"), dict(ALPHA, photometric="rgb", planarconfig="separate"), "in separate planes with"),
+        (
+            np.zeros((9, 9, 2), "u2"),
+            dict(ALPHA, photometric="miniswhite", extrasamples=["assocalpha"]),
+            "white as 0, multiplied by alpha",
+        ),
+        (np.zeros((3, 9, 9), "u1"), dict(photometric="ycbcr", planarconfig="separate"), "YCbCr in separate planes"),
         (GRADIENT.astype("u2"), dict(photometric="cfa", extratags=[(33421, 3, 2, (2, 2), True)]), "kind CFA"),
     ],
 )
@@ -475,6 +490,44 @@ def test_iptc_of_a_jpeg_is_kept_without_the_thumbnail():
     data = encode([Frame(COLOURS)], "JPEG", metadata)
     assert b"old thumbnail" in data
     assert Photo(io.BytesIO(data)).metadata().photoshop == {1028: iptc}
+
+
+def test_metadata_beyond_one_segment_of_a_jpeg(tmp_path):
+    """XMP goes on in segments of its own, Photoshop's resources from one segment to the next."""
+    extended = (b"http://ns.adobe.com/xmp/extension/\0" + bytes(32) + struct.pack(">II", 5, 0) + b"<a/>.",)
+    resources = {1028: b"\x1c\x02\x05\x00\x05Ferry", 2000: bytes(range(256)) * 600, 1061: b"last"}
+    found = Photo(
+        io.BytesIO(encode([Frame(COLOURS)], "JPEG", Metadata(xmp=XMP, extended_xmp=extended, photoshop=resources)))
+    ).metadata()
+    assert (found.xmp, found.extended_xmp, found.photoshop) == (XMP, extended, resources)
+    assert found.fitted("PNG")[1] == ["extended_xmp", "photoshop"]
+
+
+@pytest.mark.parametrize("name", ["exif", "xmp", "comment"])
+def test_metadata_too_large_for_a_jpeg_is_named_as_dropped(name):
+    held, dropped = Metadata(**{name: bytes(70_000)}).fitted("JPEG")
+    assert dropped == [name]
+    assert Photo(io.BytesIO(encode([Frame(COLOURS)], "JPEG", held))).frame().pixels.shape == COLOURS.shape
+    assert not Metadata(**{name: bytes(70_000)}).fitted("PNG")[1]
+
+
+def test_each_picture_of_a_jpeg_has_exif_of_its_own():
+    exif = [Image.Exif(), Image.Exif()]
+    exif[0][0x010E], exif[1][0x010E] = "the left one", "the right one"
+    pictures = [Image.open(io.BytesIO(encoded(COLOURS, "JPEG", exif=block))) for block in exif]
+    stream = io.BytesIO()
+    pictures[0].save(stream, "MPO", save_all=True, append_images=pictures[1:], exif=exif[0])
+    photo = Photo(stream)
+    photo.frame(1)
+    assert b"the left one" in photo.metadata().exif
+
+
+@pytest.mark.parametrize(("kind", "side"), [("JPEG", 65_501), ("WEBP", 16_384)])
+def test_a_picture_too_long_for_a_format_is_refused_with_one_that_takes_it(kind, side):
+    with pytest.raises(InputError, match="--format png"):
+        encode([Frame(np.zeros((1, side), np.uint8))], kind)
+    data = encode([Frame(np.zeros((1, side - 1), np.uint8))], kind)
+    assert Photo(io.BytesIO(data)).size == (side - 1, 1)
 
 
 # Encoding as it was

@@ -254,12 +254,7 @@ def _photograph(colorizer, photograph, place, alone, output, existing, settings,
     result = colorize_image(colorizer, content, settings)
     with files.atomic(target, replace=replace) as temporary:
         temporary.write_bytes(result.content)
-    _record(target, photograph, result.content)
-    if settings.keep_dates and photograph != _STANDARD:
-        state = photograph.stat()
-        os.utime(target, ns=(state.st_atime_ns, state.st_mtime_ns))
-    report.done[photograph] = target
-    report.notes += [(photograph, note) for note in result.notes]
+    _done(target, photograph, result.content, result.notes, settings, report)
 
 
 def _film(colorizer, film, place, alone, output, existing, settings, report, taken):
@@ -269,12 +264,30 @@ def _film(colorizer, film, place, alone, output, existing, settings, report, tak
     replace = _may_write(target, film, existing, report)
     if replace is None:
         return
+    notes = [f"{option} has no effect on a film" for option, given in _of_photographs(settings) if given]
     with files.atomic(target, replace=replace) as temporary:
-        report.notes += [
-            (film, note) for note in films.colorize_film(colorizer, film, temporary, Steady(), settings.saturation)
-        ]
-    _record(target, film, None)
-    report.done[film] = target
+        notes += films.colorize_film(colorizer, film, temporary, Steady(), settings.saturation)
+    _done(target, film, None, notes, settings, report)
+
+
+def _of_photographs(settings):
+    """The options that films do not have, and whether each is given."""
+    yield "--side-by-side", settings.side_by_side
+    yield "--format", settings.kind
+    yield "--quality", settings.quality
+    yield "--hints", settings.hints
+    yield "--first-page", settings.first_page
+    yield "--tolerant", settings.tolerant
+
+
+def _done(target, photograph, content, notes, settings, report):
+    """What follows when a result is there; `content` None: that of the file."""
+    _record(target, photograph, content)
+    if settings.keep_dates and photograph != _STANDARD:
+        state = photograph.stat()
+        os.utime(target, ns=(state.st_atime_ns, state.st_mtime_ns))
+    report.done[photograph] = target
+    report.notes += [(photograph, note) for note in notes]
 
 
 def _may_write(target, photograph, existing, report):
@@ -325,7 +338,7 @@ def colorize_image(colorizer, content, settings=None, ab=None):
     fitted = [photo.metadata(number).fitted(kind) for number in range(count if photo.format == "TIFF" else 1)]
     dropped = dict.fromkeys(name for _, names in fitted for name in names)
     if dropped:
-        notes.append(f"{kind} cannot hold its {', '.join(dropped)}")
+        notes.append(f"{kind} cannot hold its {', '.join(dropped).replace('_', ' ')}")
     metadata = [found for found, _ in fitted]
     encoding = photo.encoding() if kind == photo.format else {}
     content = images.encode(
@@ -414,15 +427,15 @@ class Steady:
 
 
 def _read(photograph, most):
-    with files.disk_errors(photograph, "read"):
-        if photograph == _STANDARD:
-            content = sys.stdin.buffer.read(most + 1)
-        else:
-            with files.open_regular(photograph) as file:
-                content = file.read(most + 1)
-    if len(content) > most:
+    content, standard = io.BytesIO(), photograph == _STANDARD
+    opened = contextlib.nullcontext(sys.stdin.buffer) if standard else files.open_regular(photograph)
+    with files.disk_errors(photograph, "read"), opened as file:
+        # In parts: Python sets aside as many bytes as it is asked for, and there may be less memory than `most`.
+        while content.tell() <= most and (part := file.read(1 << 24)):
+            content.write(part)
+    if content.tell() > most:
         raise InputError(f"it has more than {most / 1e9:g} GB, which no photograph has; choose more with --memory")
-    return content
+    return content.getvalue()
 
 
 def _target(photograph, place, kind, alone, output):

@@ -1,8 +1,8 @@
 """Image quality on any Keras backend, one number per image.
 
-Conventions: images are (batch, height, width, channels) float; results are (batch,) float32. RGB is in [0, 1], or uint8, Lab in
-Lab units. PSNR is in dB and infinite for equal images. The constants are those of the papers' own tools (`tf.image.psnr`,
-`tf.image.ssim`), which the tests compare with.
+Conventions: images are (batch, height, width, channels) float; results are (batch,) float32. RGB is in [0, 1], or integers of
+0 to 255, Lab in Lab units. PSNR is in dB and infinite for equal images. The constants are those of the papers' own tools
+(`tf.image.psnr`, `tf.image.ssim`), which the tests compare with.
 
 References: Wang, Bovik, Sheikh and Simoncelli 2004 (SSIM); Sharma, Wu and Dalal 2005 (ΔE2000); Hasler and Süsstrunk 2003
 (colourfulness).
@@ -13,11 +13,26 @@ import math
 import numpy as np
 from keras import ops
 
+from colorize_lib.color.lab import sure_rgb, unit_rgb
+from colorize_lib.errors import InputError
+
 
 def _float(*images):
-    """float32; uint8, which can only be RGB in [0, 255], is divided by 255."""
+    """float32; integers, which can only be RGB of 0 to 255, are divided by 255."""
+    images = [np.asarray(image) if isinstance(image, list | tuple) else image for image in images]
+    return tuple(
+        ops.cast(ops.convert_to_tensor(image), "float32") if "float" in ops.dtype(image) else unit_rgb(image)
+        for image in images
+    )
+
+
+def _lab(*images):
+    """float32; unsigned integers, which do not hold the negative values of ab, are refused."""
     tensors = [ops.convert_to_tensor(image) for image in images]
-    return tuple(ops.cast(each, "float32") / (255 if ops.dtype(each) == "uint8" else 1) for each in tensors)
+    for tensor in tensors:
+        if "uint" in ops.dtype(tensor):
+            raise InputError(f"Lab of {ops.dtype(tensor)} is not used: give what `color.rgb_to_lab` returns.")
+    return tuple(ops.cast(tensor, "float32") for tensor in tensors)
 
 
 def mse(truth, prediction):
@@ -38,8 +53,11 @@ def psnr(truth, prediction, max_value=1.0):
 
 
 def psnr_rgb(truth, prediction):
-    """PSNR of RGB in [0, 1] with peak 1, as in Ghiotto's Table 2, where RGB is made from true L and predicted ab."""
-    return psnr(truth, prediction, 1.0)
+    """PSNR of RGB in [0, 1] with peak 1, as in Ghiotto's Table 2, where RGB is made from true L and predicted ab.
+
+    Raises `InputError` for arrays of another range, such as floats of 0 to 255.
+    """
+    return psnr(sure_rgb(truth), sure_rgb(prediction), 1.0)
 
 
 def psnr_ab(truth, prediction):
@@ -87,7 +105,7 @@ def delta_e2000(lab_truth, lab_prediction):
 
     Sharma, Wu and Dalal 2005, equations 2 to 22, with k_L = k_C = k_H = 1.
     """
-    lab_truth, lab_prediction = _float(lab_truth, lab_prediction)
+    lab_truth, lab_prediction = _lab(lab_truth, lab_prediction)
     l1, a1, b1 = (lab_truth[..., i] for i in range(3))
     l2, a2, b2 = (lab_prediction[..., i] for i in range(3))
     radians = math.pi / 180
@@ -134,7 +152,7 @@ def _norm(a, b):
 
 def chroma(lab):
     """Mean chroma √(a² + b²) of an image, in Lab units."""
-    (lab,) = _float(lab)
+    (lab,) = _lab(lab)
     return ops.mean(_norm(lab[..., 1], lab[..., 2]), axis=(1, 2))
 
 
@@ -147,7 +165,7 @@ def hue_shares(lab):
 
     Only pixels with a chroma above `COLOURED` have a hue, atan2(b, a) in Lab; `HUES` has the borders.
     """
-    (lab,) = _float(lab)
+    (lab,) = _lab(lab)
     a, b = lab[..., 1], lab[..., 2]
     hue = ops.mod(ops.arctan2(b, a) * (180 / math.pi), 360)
     coloured = _norm(a, b) > COLOURED
@@ -161,7 +179,7 @@ def chroma_gradient(lab):
 
     It is low for blurred colours, and also for pale ones.
     """
-    (lab,) = _float(lab)
+    (lab,) = _lab(lab)
     ab = lab[..., 1:]
     down, right = ab[:, 1:, :-1] - ab[:, :-1, :-1], ab[:, :-1, 1:] - ab[:, :-1, :-1]
     return ops.mean(ops.sqrt(ops.sum(ops.square(down) + ops.square(right), axis=-1)), axis=(1, 2))
@@ -169,7 +187,7 @@ def chroma_gradient(lab):
 
 def chroma_spread(lab):
     """Spread of an image's colours around their mean, √(var a + var b), in Lab units."""
-    (lab,) = _float(lab)
+    (lab,) = _lab(lab)
     return ops.sqrt(ops.sum(ops.var(lab[..., 1:], axis=(1, 2)), axis=-1))
 
 
@@ -178,7 +196,7 @@ def chroma_detail(lab, block=4):
 
     Unlike `chroma_gradient`, it does not depend on how strong the colours are. Incomplete blocks at the edge are left out.
     """
-    (lab,) = _float(lab)
+    (lab,) = _lab(lab)
     rows, columns = (side // block for side in lab.shape[1:3])
     ab = lab[:, : rows * block, : columns * block, 1:]
     blocks = ops.reshape(ab, (-1, rows, block, columns, block, 2))
@@ -188,7 +206,7 @@ def chroma_detail(lab, block=4):
 
 def colorfulness(rgb):
     """Hasler and Süsstrunk's M³ of RGB in [0, 1], on their scale (RGB in [0, 255]): 0 gray, 15 slightly, 109 extremely."""
-    (rgb,) = _float(rgb)
+    (rgb,) = _float(sure_rgb(rgb))
     red, green, blue = (255 * rgb[..., i] for i in range(3))
     opponents = (red - green, 0.5 * (red + green) - blue)
     variance = sum(ops.var(channel, axis=(1, 2)) for channel in opponents)

@@ -104,17 +104,17 @@ class Colorizer(resident.ResidentModel):
         )
 
     def fit(self, x=None, *arguments, validation_data=None, **named):
-        """Like Keras' `fit`; arrays of RGB must be as `color.sure_rgb` accepts them."""
+        """Like Keras' `fit`; RGB must be as `color.sure_rgb` accepts them."""
         if isinstance(validation_data, tuple):
             validation_data = (_sure(validation_data[0]), *validation_data[1:])
         return super().fit(_sure(x), *arguments, validation_data=_sure(validation_data), **named)
 
     def evaluate(self, x=None, *arguments, **named):
-        """Like Keras' `evaluate`; arrays of RGB must be as `color.sure_rgb` accepts them."""
+        """Like Keras' `evaluate`; RGB must be as `color.sure_rgb` accepts them."""
         return super().evaluate(_sure(x), *arguments, **named)
 
     def predict(self, x, *arguments, **named):
-        """Like Keras' `predict`; arrays of RGB must be as `color.sure_rgb` accepts them."""
+        """Like Keras' `predict`; RGB must be as `color.sure_rgb` accepts them."""
         return super().predict(_sure(x), *arguments, **named)
 
     def call(self, rgb, training=False):
@@ -227,7 +227,14 @@ def _lightness_of_grays():
 
 
 def _sure(x):
-    """`color.sure_rgb` of an array; anything else, such as a dataset, is returned as it is."""
+    """`color.sure_rgb` of an array or tensor; anything else is returned as it is, a `tf.data.Dataset` after a look at a batch."""
+    if hasattr(x, "element_spec") and hasattr(
+        x, "take"
+    ):  # Keras' `image_dataset_from_directory` has floats of 0 to 255
+        for batch in x.take(1):
+            _sure(batch[0] if isinstance(batch, tuple) else batch)
+        return x
+    x = ops.convert_to_numpy(x) if ops.is_tensor(x) else x
     return color.sure_rgb(x) if isinstance(x, np.ndarray) else x
 
 

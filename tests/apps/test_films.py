@@ -1,5 +1,6 @@
 """colorize_lib.apps.films: every frame and the sound come out, with steady colours."""
 
+import os
 import sys
 
 import keras
@@ -65,8 +66,13 @@ def test_the_command_takes_a_film(tmp_path, constant, monkeypatch):
     pytest.importorskip("av")
     film(tmp_path / "a.mkv", sound=False)
     monkeypatch.setattr(trained, "load", lambda *arguments, **options: constant)
-    report = photographs.colorize_files([str(tmp_path / "a.mkv")])
+    os.utime(tmp_path / "a.mkv", (1_000_000_000, 1_000_000_000))
+    settings = photographs.Settings(side_by_side=True, quality=90, keep_dates=True)
+    report = photographs.colorize_files([str(tmp_path / "a.mkv")], settings=settings)
     assert report.done == {tmp_path / "a.mkv": tmp_path / "a-colorized.mkv"}
+    assert (tmp_path / "a-colorized.mkv").stat().st_mtime == 1_000_000_000
+    notes = [note for _, note in report.notes]
+    assert notes == ["--side-by-side has no effect on a film", "--quality has no effect on a film"]
     report = photographs.colorize_files([str(tmp_path / "a.mkv")])
     assert list(report.left) == [tmp_path / "a.mkv"]
 

@@ -366,6 +366,13 @@ def test_a_file_is_not_read_beyond_the_memory_that_it_may_take(tmp_path, constan
     assert "more than 0.1 GB" in capsys.readouterr().err
 
 
+def test_more_memory_may_be_named_than_there_is(tmp_path, constant, monkeypatch):
+    photo().save(tmp_path / "a.png")
+    assert run(tmp_path / "a.png", "--memory", 1024) == 0
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((tmp_path / "a.png").read_bytes())))
+    assert run("-", "-o", tmp_path / "out", "--memory", 1024) == 0
+
+
 @pytest.mark.parametrize("size", [(1, 300_000), (300_000, 1)])
 def test_extreme_shapes_are_colorized(tmp_path, constant, size):
     Image.new("L", size, 128).save(tmp_path / "a.png")

@@ -4,6 +4,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from colorize_lib import color
 from colorize_lib.color import metrics
+from colorize_lib.errors import InputError
 
 tf = pytest.importorskip("tensorflow", reason="TensorFlow's PSNR and SSIM are the reference")
 
@@ -137,6 +138,24 @@ def test_uint8_is_rgb_in_255_levels():
     for metric in (metrics.psnr_rgb, metrics.mse, metrics.mae, metrics.ssim):
         np.testing.assert_allclose(metric(truth, prediction), metric(truth / 255, prediction / 255), rtol=1e-4)
     assert 0 < float(np.asarray(metrics.psnr_rgb(truth, prediction))[0]) < 20
+
+
+def test_the_meaning_of_other_numbers_is_sure_or_they_are_refused():
+    generator = np.random.default_rng(0)
+    truth, prediction = generator.integers(0, 256, (2, 1, 16, 16, 3), "uint8")
+    lists = truth.tolist(), prediction.tolist()
+    for metric in (metrics.psnr_rgb, metrics.mse, metrics.ssim):
+        expected = np.asarray(metric(truth, prediction))
+        for given in ((truth.astype("int64"), prediction.astype("int32")), lists):
+            np.testing.assert_allclose(metric(*given), expected, rtol=1e-4)
+    np.testing.assert_allclose(metrics.colorfulness(lists[0]), metrics.colorfulness(truth), rtol=1e-4)
+    for metric in (metrics.psnr_rgb, lambda rgb, _: metrics.colorfulness(rgb)):
+        with pytest.raises(InputError, match="float of 0 to 1"):
+            metric(truth.astype("float32"), prediction.astype("float32"))
+    lab = np.array([[[[50, -20, 30]]]])
+    np.testing.assert_allclose(metrics.chroma(lab), np.hypot(20, 30), rtol=1e-5)
+    with pytest.raises(InputError, match="Lab of uint8"):
+        metrics.delta_e2000(truth, prediction)
 
 
 def test_hue_shares_at_their_borders():

@@ -138,6 +138,20 @@ def test_rgb_networks(colorizer):
     assert model.colorize(photo(50, 40)).shape == (40, 50, 3)
 
 
+def test_the_dataset_of_a_folder_that_keras_makes_is_refused_until_its_values_are_sure(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    for number in range(2):
+        Image.fromarray(photo(16, 16, seed=number)).save(tmp_path / f"{number}.png")
+    dataset = keras.utils.image_dataset_from_directory(tmp_path, labels=None, image_size=(16, 16), verbose=False)
+    inputs = keras.Input((16, 16, 1))
+    model = Colorizer(keras.Model(inputs, keras.layers.Conv2D(2, 1)(inputs)), "polychromify")
+    model.compile("adam", "mse")
+    with pytest.raises(InputError, match="float of 0 to 1"):
+        model.fit(dataset, verbose=0)
+    sure = dataset.map(lambda rgb: tf.cast(rgb, "uint8"))
+    assert np.isfinite(model.fit(sure, validation_data=sure, verbose=0).history["loss"][0])
+
+
 def test_training_refuses_values_whose_meaning_is_not_sure(colorizer):
     inputs = keras.Input((16, 16, 1))
     model = Colorizer(keras.Model(inputs, keras.layers.Conv2D(2, 1)(inputs)), "polychromify")
@@ -150,6 +164,9 @@ def test_training_refuses_values_whose_meaning_is_not_sure(colorizer):
     with pytest.raises(InputError, match="float of 0 to 1"):
         model.fit(images, validation_data=(images.astype("float32"), images), verbose=0)
     assert np.isfinite(model.fit(images.astype("int64"), verbose=0).history["loss"][0])
+    with pytest.raises(InputError, match="float of 0 to 1"):
+        model.fit(keras.ops.convert_to_tensor(images, "float32"), verbose=0)
+    assert np.isfinite(model.fit(keras.ops.convert_to_tensor(images, "int32"), verbose=0).history["loss"][0])
     with pytest.raises(InputError, match=r"no convention 'lab'.*: the conventions are"):
         Colorizer(model.network, "lab")
 
