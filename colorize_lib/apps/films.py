@@ -63,20 +63,22 @@ def _colorized(av, source, target, colorizer, steady, saturation):
                 copied[stream] = result.add_stream_from_template(stream)
             except (av.error.FFmpegError, ValueError, AttributeError):
                 notes.append(f"its {stream.type} stream cannot be copied")
+        packets = []  # that are not written yet: the first one writes the header, which needs the stream of pictures
         for packet in source.demux(pictures, *copied):
-            if packet.stream in copied:
-                if packet.dts is not None:
-                    packet.stream = copied[packet.stream]
-                    result.mux(packet)
-                continue
-            for frame in packet.decode():
+            if packet.stream in copied and packet.dts is not None:
+                packet.stream = copied[packet.stream]
+                packets.append(packet)
+            for frame in packet.decode() if packet.stream is pictures else ():
                 rgb = np.rot90(frame.to_ndarray(format="rgb24"), getattr(frame, "rotation", 0) // 90)
                 rgb = np.ascontiguousarray(rgb)
                 ab = steady(colorizer.predict_ab(rgb), rgb)
                 coloured = av.VideoFrame.from_ndarray(colorizer.colorize(rgb, saturation, ab), format="rgb24")
                 coloured.pts, coloured.time_base = frame.pts, frame.time_base
                 output = output or _output(result, target, pictures, coloured)
-                result.mux(output.encode(coloured))
+                packets += output.encode(coloured)
+            if output is not None:
+                result.mux(packets)
+                packets.clear()
         if output is None:
             raise InputError("it holds no pictures")
         result.mux(output.encode(None))

@@ -23,13 +23,13 @@ def constant():
     return Colorizer(network, "polychromify")
 
 
-def film(path, size=(48, 32), sound=True):
-    """A moving gray ramp, with a tone."""
+def film(path, size=(48, 32), sound="pcm_s16le"):
+    """A moving gray ramp, with a tone, which the encoder of AAC lets begin before the first picture."""
     av = pytest.importorskip("av")
     with av.open(str(path), "w") as container:
         pictures = container.add_stream("mpeg4", rate=10)
         pictures.width, pictures.height, pictures.pix_fmt = *size, "yuv420p"
-        tone = container.add_stream("pcm_s16le", rate=8000, layout="mono") if sound else None
+        tone = container.add_stream(sound, rate=8000, layout="mono") if sound else None
         container.metadata["title"] = "A ferry"
         for number in range(FRAMES):
             gray = np.add.outer(np.arange(size[1]), np.arange(size[0]) + 4 * number).astype("uint8") + 80
@@ -44,11 +44,13 @@ def film(path, size=(48, 32), sound=True):
             container.mux(tone.encode(None))
 
 
-@pytest.mark.parametrize("suffix", [".mkv", ".avi"])
-def test_every_frame_and_the_sound_come_out(tmp_path, constant, suffix):
+@pytest.mark.parametrize(
+    ("suffix", "sound"), [(".mkv", "pcm_s16le"), (".avi", "pcm_s16le"), (".mp4", "aac"), (".mov", "aac")]
+)
+def test_every_frame_and_the_sound_come_out(tmp_path, constant, suffix, sound):
     av = pytest.importorskip("av")
     source, target = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
-    film(source)
+    film(source, sound=sound)
     assert films.colorize_film(constant, source, target, photographs.Steady()) == []
     with av.open(str(source)) as before, av.open(str(target)) as after:
         frames = [list(container.decode(video=0)) for container in (before, after)]
