@@ -10,8 +10,16 @@ import numpy as np
 from colorize_lib import files, images
 from colorize_lib.errors import InputError, reason
 
-# Suffix → the encoder of its pictures; other suffixes get that of MP4. A CRF of 18 looks like the original.
-_ENCODERS = {".webm": ("libvpx-vp9", {"crf": "24", "b": "0"}), ".avi": ("mpeg4", {"qscale": "3"})}
+# Suffix → the encoder of its pictures; other suffixes get that of MP4. A CRF of 18 looks like the original, and so does a
+# quantizer of 3, which counts in steps of 1/118. MPEG's own containers lose the times of H.264.
+_QUANTIZER = {"flags": "+qscale", "global_quality": str(3 * 118)}
+_MPEG2 = "mpeg2video", _QUANTIZER
+_ENCODERS = {
+    ".webm": ("libvpx-vp9", {"crf": "24", "b": "0"}),
+    ".avi": ("mpeg4", _QUANTIZER),
+    ".mpg": _MPEG2,
+    ".mpeg": _MPEG2,
+}
 _H264 = "libx264", {"crf": "18", "preset": "medium"}
 
 
@@ -91,5 +99,6 @@ def _output(result, target, pictures, frame):
     output.width, output.height = frame.width, frame.height
     output.time_base = pictures.time_base
     # Half the resolution of colour, as nearly all films have it, needs even sides.
-    output.pix_fmt = "yuv444p" if (frame.width % 2 or frame.height % 2) and encoder != "mpeg4" else "yuv420p"
+    odd = frame.width % 2 or frame.height % 2
+    output.pix_fmt = "yuv444p" if odd and options is not _QUANTIZER else "yuv420p"
     return output

@@ -2,16 +2,19 @@
 
 import os
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from colorize_lib.apps import films, photographs, trained
 from colorize_lib.errors import InputError
 from colorize_lib.training.colorizer import Colorizer
 
 FRAMES = 12
+PHOTO = Path(__file__).parents[2] / "data_prep" / "photos" / "animals" / "cat.jpg"
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,35 @@ def film(path, size=(48, 32), sound="pcm_s16le"):
         container.mux(pictures.encode(None))
         if sound:
             container.mux(tone.encode(None))
+
+
+def decibels(path, expected):
+    """PSNR of a film that shows `expected` all the time."""
+    av = pytest.importorskip("av")
+    with av.open(str(path)) as container:
+        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    return 10 * np.log10(255**2 / np.mean(np.square(frames.astype(float) - expected)))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mpg", ".webm"])
+def test_every_format_has_its_times_and_a_good_picture(tmp_path, constant, suffix):
+    """A larger, detailed film, which the encoders' own bit rates would blur."""
+    av = pytest.importorskip("av")
+    with Image.open(PHOTO) as opened:
+        gray = np.repeat(np.asarray(opened.convert("L").resize((640, 480)))[..., None], 3, axis=2)
+    source, target = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    encoder, options = films._ENCODERS.get(suffix, films._H264)
+    with av.open(str(source), "w") as container:
+        pictures = container.add_stream(encoder, rate=25, options=options)
+        pictures.width, pictures.height, pictures.pix_fmt = 640, 480, "yuv420p"
+        for _ in range(6):
+            container.mux(pictures.encode(av.VideoFrame.from_ndarray(gray, format="rgb24")))
+        container.mux(pictures.encode(None))
+    assert films.colorize_film(constant, source, target, photographs.Steady(), saturation=0) == []
+    with av.open(str(source)) as before, av.open(str(target)) as after:
+        times = [[frame.time for frame in container.decode(video=0)] for container in (before, after)]
+    np.testing.assert_allclose(np.diff(times[1]), np.diff(times[0]), atol=0.002)
+    assert decibels(target, gray) > 37
 
 
 @pytest.mark.parametrize(
