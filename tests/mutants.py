@@ -38,6 +38,7 @@ PACKAGES = (
     "colorize_lib/training",
     "colorize_lib/evaluation",
     "data_prep",
+    "colorize_lib/files.py",
 )
 # Imported once, for all mutants.
 HEAVY = ("keras", "pytest", "pandas", "PIL.Image", "scipy.ndimage", "scipy.stats", "skimage.color", "matplotlib.pyplot")
@@ -52,7 +53,10 @@ MORE_TESTS = {
     "colorize_lib/color/__init__.py": ["tests/color"],
     "colorize_lib/evaluation/report.py": ["tests/evaluation/test_report.py", "tests/evaluation/test_scores.py"],
     "colorize_lib/training/checkpoint.py": ["tests/training/test_runs.py", "tests/training/test_cost.py"],
-    "colorize_lib/training/machine.py": ["tests/training/test_machine.py", "tests/training/test_devices.py"],
+    "colorize_lib/training/machine.py": [
+        "tests/training/test_machine.py",
+        "tests/training/test_devices.py::test_the_manifest_names_the_gpus",
+    ],
     "colorize_lib/training/classification.py": [
         "tests/training/test_classification.py",
         "tests/evaluation/test_judges.py",
@@ -63,13 +67,13 @@ MORE_TESTS = {
         "tests/test_mutations.py::test_weights_that_would_fill_the_memory_are_refused_before_they_are_unpacked",
     ],
     "colorize_lib/evaluation/scores.py": ["tests/evaluation/test_scores.py", "tests/evaluation/test_claims.py"],
-    "data_prep/registry.py": ["tests/data_prep"],
-    "data_prep/sources.py": ["tests/data_prep"],
-    "data_prep/readers.py": ["tests/data_prep", "tests/test_images.py"],
+    "data_prep/registry.py": ["tests/data_prep/test_data_prep.py"],
+    "data_prep/sources.py": ["tests/data_prep/test_data_prep.py", "tests/data_prep/test_bundled_photos.py"],
+    "data_prep/readers.py": ["tests/data_prep/test_data_prep.py", "tests/data_prep/test_arrays.py"],
     "data_prep/unpack.py": ["tests/data_prep/test_download.py", "tests/test_mutations.py::test_archives"],
-    "data_prep/prepared.py": ["tests/data_prep"],
+    "data_prep/prepared.py": ["tests/data_prep/test_data_prep.py", "tests/data_prep/test_arrays.py"],
     "data_prep/__main__.py": ["tests/data_prep/test_data_prep.py"],
-    "data_prep/__init__.py": ["tests/data_prep"],
+    "data_prep/__init__.py": ["tests/data_prep/test_data_prep.py", "tests/data_prep/test_arrays.py"],
 }
 COMPARISONS = {
     ast.Lt: ast.LtE,

@@ -39,6 +39,8 @@ def test_number_of_bins():
     assert len(bins.gamut_bins()) == 309
     assert len(bins.released_bins()) == 313
     assert len(bins.square_bins()) == 23 * 23
+    for made in (bins.gamut_bins(), bins.released_bins(), bins.square_bins()):
+        assert (made % 10 == 0).all()
 
 
 def test_every_colour_lies_between_four_bins(centres, srgb):

@@ -170,6 +170,7 @@ def test_a_photo_takes_less_than_two_seconds_of_one_core():
         ({"strength": -1.0}, "strength -1.0"),
         ({"sigma": 0.0}, "sigma 0.0"),
         ({"truncation": float("inf")}, "truncation inf"),
+        ({"truncation": 0.0}, "truncation 0.0"),
         ({"sweeps": -1}, "sweeps are -1"),
     ],
 )

@@ -1,5 +1,6 @@
 """data_prep as a user meets it: `load`, the command line, the papers' splits and counts, own photographs."""
 
+import io
 import json
 import os
 import shutil
@@ -548,3 +549,10 @@ def test_the_centre_is_what_is_left_of_256_pixels_when_224_are_cut_out():
 
 def test_what_the_papers_code_drops_leaves_its_number_of_images():
     assert 50_000 - sources.DROPPED_BY_CODE == 44_476 + 4_942
+
+
+def test_pictures_that_are_drawn_are_of_the_test_split(folder):
+    drawn, test = data_prep.drawn_photographs(str(folder), 5), load(str(folder))["test"]
+    assert len(drawn) == len(test) == 2
+    for photograph, pixels in zip(drawn, test.images[:], strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(photograph.content))), pixels)

@@ -149,6 +149,8 @@ def test_a_setting_is_compared_seed_by_seed_over_the_others():
     one = claims.compare_settings(GRID[GRID["seed"] == 0], "", "loss", "batch", 20, 64, lower=True)
     assert (one.verdict, one.difference) == ("one run", pytest.approx(0.1))
     assert claims.compare_settings(GRID, "", "loss", "batch", 20, 100).verdict == "not run"
+    higher = claims.compare_settings(GRID, "batch 64 is higher", "loss", "batch", 64, 20)
+    assert (higher.verdict, higher.per_seed) == ("for", pytest.approx([0.1, 0.101, 0.102]))
 
 
 def test_numbers_that_are_not_in_the_scores_are_judged_by_the_same_rules():
@@ -167,6 +169,8 @@ def test_numbers_that_are_not_in_the_scores_are_judged_by_the_same_rules():
     assert claims.judge_values(found, "", "a", "gray", values).epochs == ["2", "2"]
     assert claims.judge_values(found, "", "truth", "b", values).epochs == ["2", "2"]
     assert claims.judge_values(found, "", "a", "d", values).verdict == "not run"
+    alone = {name: values[name] for name in ("a", "b")}
+    assert claims.judge_values(found, "", "a", "b", alone).verdict == "one run"
     part = claims.judge_values(
         found, "", "a", "b", {name: row[:2] for name, row in values.items()}, coloured=np.array([False, True])
     )

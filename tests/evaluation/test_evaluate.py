@@ -49,6 +49,9 @@ def test_truncation_is_of_the_truth_and_never_brightens(split):
     assert set(np.unique(lower)) == {0, 1}
     assert 0.1 < lower.mean() < 0.9
     assert list(changed.gray) == [7]
+    many = np.random.default_rng(1).integers(0, 256, (502, 2, 2, 3), "uint8")  # more than are converted at once
+    expected = (lab2rgb(rgb2lab(many)) * 255).astype("uint8")
+    np.testing.assert_array_equal(evaluate.truncated(Split.from_arrays(many)).images, expected)
 
 
 def test_predictions_stay_float_and_arrays_are_scored_as_splits(split):
@@ -210,10 +213,27 @@ def test_colorized_images_score_as_the_system_that_colorized_them(split):
     found = evaluate.score_colorized(split, colorized, batch_size=3, columns=columns)
     assert list(found) == list(expected)
     assert (found["gray"] == expected["gray"]).all()
-    for column, tolerance in {"psnr_rgb": 0.1, "ssim": 0.01, "delta_e2000": 0.3, "chroma": 0.3, "red": 0.01}.items():
+    tolerances = {"psnr_rgb": 0.1, "ssim": 0.01, "delta_e2000": 0.3, "chroma": 0.3, "red": 0.01}
+    tolerances |= {"mae_ab": 0.3, "psnr_ab": 0.2, "mae_lightness": 0.3, "colorfulness": 0.5}
+    for column, tolerance in tolerances.items():
         np.testing.assert_allclose(found[column], expected[column], atol=tolerance)
     assert found["red"].mean() > 0.5
     assert found[["yellow_brown", "green"]].to_numpy().max() < 0.1
     exact = evaluate.score_colorized(split, split.images[:], columns=["delta_e2000", "psnr_rgb"])
     assert exact["delta_e2000"].max() < 1e-3
     assert np.isinf(exact["psnr_rgb"]).all()
+
+
+class _Checkered:
+    """Predicts a of 50 and -50 in columns that take turns."""
+
+    def predict_color(self, rgb):
+        a = np.broadcast_to(np.resize([50.0, -50.0], rgb.shape[2])[:, None], (*rgb.shape[:3], 1))
+        return np.concatenate([a, 0 * a], -1).astype("float32"), rgb
+
+
+def test_colour_that_is_finer_than_the_images_is_averaged():
+    """Not sampled, which would give colours that stripes and images make together."""
+    images = np.full((1, 16, 16, 3), 119, "uint8")
+    ab = np.asarray(evaluate.AtSize(_Checkered(), 40).predict_color(images)[0])
+    assert np.abs(ab[:, :, 2:-2]).max() < 10

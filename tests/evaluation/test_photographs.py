@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from colorize_lib.evaluation import photographs
@@ -31,6 +32,12 @@ def test_the_distance_of_hues_is_in_points_and_weighs_photographs_by_their_pixel
     same = photographs.summary(photographs.compare(truths, truths))
     assert same["hue_distance"] == same["delta_e2000"] == 0
     assert same["chroma_share"] == 1
+    table = photographs.compare(truths, [stripes(GREEN), stripes(GRAY, height=36)])
+    assert table["pixels"].tolist() == [12 * 8, 36 * 8]
+    assert found["photographs"] == 2
+    for column in ("delta_e2000", "gray_delta_e2000"):
+        assert found[column] == pytest.approx(table[column].sum() / 2)
+    assert found["chroma_share"] == pytest.approx(table["chroma"].sum() / table["true_chroma"].sum())
 
 
 def test_differences_are_those_of_scikit_image_and_gray_is_the_measure():
@@ -53,3 +60,27 @@ def test_near_edges_only_pixels_there_count():
     far[:, :8] = RED
     assert photographs.edge_delta_e2000(truth, bled) > 10
     assert photographs.edge_delta_e2000(truth, far) == 0
+
+
+def test_pixels_near_an_edge_are_the_steepest_tenth_and_two_more_on_each_side():
+    """In a picture whose slope grows from left to right: colour in any other column changes nothing."""
+    gray = np.cumsum(np.linspace(0, 5, 100))[None, :, None] / 255 + np.zeros((30, 1, 3))
+    slope = np.hypot(*np.gradient(ndimage.gaussian_filter(rgb2lab(gray)[..., 0], 1)))
+    for share, options in ((0.1, {}), (0.3, {"share": 0.3})):
+        near = np.flatnonzero((slope > np.quantile(slope, 1 - share)).any(0))
+        assert len(near) == round(100 * share)
+        first, last = min(near) - 2, min(max(near) + 2, 99)
+        others = np.setdiff1d(np.arange(100), np.arange(first, last + 1))
+        for columns, counts in ((others, False), ([first], True), ([last], True)):
+            changed = gray.copy()
+            changed[:, columns] = np.array(RED) / 255
+            difference = photographs.edge_delta_e2000(gray.astype("float32"), changed.astype("float32"), **options)
+            assert (difference > 0.01) == counts, (share, columns)
+
+
+def test_a_photograph_without_its_colour_has_its_lightness():
+    photograph = np.concatenate([stripes(BROWN, GREEN), stripes(BLUE, RED)], axis=0)
+    gray = photographs.without_colour(photograph)
+    assert (gray.dtype, gray.shape) == (np.uint8, photograph.shape)
+    assert np.ptp(gray.astype(int), axis=-1).max() <= 1
+    np.testing.assert_allclose(rgb2lab(gray)[..., 0], rgb2lab(photograph)[..., 0], atol=0.4)

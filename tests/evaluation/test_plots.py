@@ -162,3 +162,32 @@ def test_bars_of_shares_are_joined_from_their_parts_the_first_system_at_the_top(
     assert [bar.get_width() for bar in green] == [0.1, 0.2]
     assert [bar.get_x() for bar in red] == [0.1, 0.2]
     assert [bar.get_width() for bar in red] == pytest.approx([0, 0.3])
+
+
+def test_a_single_epoch_is_a_point_and_one_column_has_its_own_scale():
+    axes = plots.panels({"loss": {"cnn": {"long": [3.0, 2.0], "short": [2.0]}}}, log=["loss"]).axes
+    assert [line.get_marker() for line in axes[0].lines] == ["None", "o"]
+    assert axes[0].get_yscale() == "log"
+    assert [len(axis.get_xticks()) < 8 for axis in axes] == [True]
+    for length, marker in ((1, "o"), (2, "None")):
+        lines = plots.learning_curves({"cnn": HISTORY[:length]}, "loss").axes[0].lines
+        assert {line.get_marker() for line in lines} == {marker}
+
+
+def test_pictures_are_shown_in_their_own_values_and_at_their_place():
+    """Numbers of 0 to 1 and bytes are the same pictures; what is beyond is cut off."""
+    values = np.array([-0.5, 0, 0.2, 0.4, 0.8, 1, 1.7])
+    floats = np.broadcast_to(values[:, None, None, None], (7, 8, 8, 3))
+    eight_bits = np.round(255 * floats.clip(0, 1)).astype("uint8")
+    for images in (floats, floats.astype("float32"), eight_bits):
+        pixels = np.asarray(plots.image_grid({"": images}).image)
+        cells = pixels[:, : plots.SIDE].reshape(7, plots.SIDE + 4, plots.SIDE, 3)[:, : plots.SIDE]
+        assert (cells == eight_bits[:, :1, :1]).all()
+
+
+def test_titles_at_the_left_begin_at_the_top_of_their_row():
+    images = np.ones((1, 8, 8, 3))
+    grid = np.asarray(plots.image_grid({"first": images, "second": images}, across=True).image.convert("L"))
+    left = grid[:, : grid.shape[1] - plots.SIDE - 4].min(1) < 128
+    rows = [np.flatnonzero(left[row * (plots.SIDE + 4) :][: plots.SIDE + 4]) for row in (0, 1)]
+    assert all(2 <= found.min() < found.max() < 24 for found in rows)

@@ -1,8 +1,10 @@
 import json
 
 import pytest
+from PIL import Image
 
 from colorize_lib.evaluation import recorded, scores
+from colorize_lib.evaluation.plots import Pictures
 from tests.evaluation.test_scores import table, write_history
 
 
@@ -72,3 +74,20 @@ def test_a_recorded_run_is_shown_with_the_curves_that_are_asked_for(folder, monk
     assert "scored" in capsys.readouterr().out
     figures = [item for item in shown if hasattr(item, "axes") and hasattr(item, "savefig")]
     assert [len(figure.axes[0].lines) for figure in figures] == [2 * drawn]  # training and validation
+    assert not [item for item in shown if item is None or isinstance(item, Pictures)]
+    (folder / "figures").mkdir()
+    Image.new("RGB", (30, 20)).save(folder / "figures" / "photos.jpg")
+    recorded.show("polychromify", "loss", only="none of these")
+    assert [item.image.size for item in shown if isinstance(item, Pictures)] == [(30, 20)]
+
+
+@pytest.mark.parametrize(("systems", "figures"), [(12, 1), (13, 0)])
+def test_a_picture_has_up_to_twelve_curves(folder, monkeypatch, systems, figures):
+    for number in range(1, systems):
+        write_history(folder, f"cnn{number}", [0.5, 0.1])
+    shown, drawn = [], []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    monkeypatch.setattr(recorded, "find", lambda paper: recorded.Recorded(folder))
+    monkeypatch.setattr(recorded, "learning_curves", lambda histories, *labels: drawn.append(len(histories)))
+    recorded.show("polychromify")
+    assert drawn == [systems] * figures

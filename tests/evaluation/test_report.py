@@ -45,6 +45,8 @@ def test_each_column_has_the_colours_of_its_system(split, show):
         found, rows = shown(pictures, 4, 3), [0, 2, 5]
         assert list(colorfulness) == ["input", "red", "blue", "original"]
         assert colorfulness["input"] < 1 < colorfulness["original"] < colorfulness["blue"]
+        expected = np.mean(color.metrics.colorfulness(split.images[rows] / 255))
+        assert colorfulness["original"] == pytest.approx(float(expected), rel=1e-4)
     for column, ab in enumerate([(0, 0), RED, BLUE, (-20, 25)]):
         assert np.allclose(found[:, column, 1:], ab, atol=3), column  # of JPEG's and sRGB's rounding
     lightness = np.linspace(40, 65, 6)[rows]
@@ -65,3 +67,9 @@ def test_a_colorized_photograph_has_its_own_lightness_and_the_networks_colour():
     displayed = colorizer.colorize(gray)
     assert np.abs(displayed - 255 * scored_rgb).max() <= 1
     assert np.allclose(np.asarray(color.rgb_to_lab(displayed))[..., 1:], RED, atol=1)
+
+
+def test_five_photographs_are_shown_unless_another_number_is_asked_for(split):
+    for options, rows in (({}, 5), ({"count": 2}, 2), ({"count": 9}, 6)):
+        pictures, _ = report.photographs({"red": Tinted(RED)}, split, **options)
+        assert pictures.image.height // (plots.SIDE + 4) == rows

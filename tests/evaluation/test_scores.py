@@ -80,6 +80,7 @@ def test_one_number_an_image_is_kept_and_read_again(tmp_path, split):
     before = path.read_bytes()
     scores.score_run({"mean colour": system}, split, tmp_path)
     assert path.read_bytes() == before  # no time stamp
+    assert [(which, epoch) for which, (epoch, _) in scores.read(tmp_path, "mean colour").items()] == [("last", "0")]
 
 
 @pytest.mark.parametrize(("keep", "epoch", "other"), [("last", "3", "2"), ("best", "2", "3")])
@@ -94,7 +95,9 @@ def test_the_epoch_that_keep_says_is_scored(tmp_path, split, keep, epoch, other)
     # The network is left with the weights that the tables speak of.
     assert (np.abs(colorizer.predict_color(split.images[:1])[0]).max() > 50) == (keep == "last")
     assert found.metrics()["systems"]["cnn"]["epoch"] == epoch
-    assert found.metrics()["other_epoch"]["systems"]["cnn"]["epoch"] == other
+    others = found.metrics()["other_epoch"]
+    assert others["systems"]["cnn"]["epoch"] == others["all_images"]["cnn"]["epoch"] == other
+    assert (others["systems"]["cnn"]["images"], others["all_images"]["cnn"]["images"]) == (18, 20)
 
 
 def test_a_system_of_two_networks_is_scored_with_the_epochs_of_both(tmp_path, split):
@@ -249,3 +252,11 @@ def test_where_one_epoch_is_scored_it_is_shown_and_no_other(tmp_path, keep):
     found = scores.Scores.read(tmp_path, keep)
     assert found.epochs == found.other_epochs == {"net": "3"}
     assert found.metrics()["other_epoch"] == {"systems": {}, "all_images": {}}
+
+
+def test_a_run_of_one_epoch_has_its_validation_numbers(tmp_path):
+    scores.write(tmp_path, "cnn", {"last": ("1", table(20.0))})
+    write_history(tmp_path, "cnn", [0.5])
+    found = report.metrics("unet", tmp_path, Scores.read(tmp_path), label="x", training_images=1)
+    assert found["validation_psnr_ab"] == found["best_validation_psnr_ab"] == {"cnn": 19.5}
+    assert (found["epochs"], found["best_epoch"]) == ({"cnn": 1}, {"cnn": 1})

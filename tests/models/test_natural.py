@@ -28,3 +28,8 @@ def test_the_last_layer_takes_the_weights_of_the_loss_back():
     lightness = np.random.default_rng(0).normal(0, 0.3, (2, 32, 32, 1)).astype("float32")
     difference = classifier(network)(lightness) - network(lightness)
     np.testing.assert_allclose(difference, np.broadcast_to(log_weights, difference.shape), atol=1e-4)
+    rebalancing = network.get_layer("rebalancing")
+    rebalancing(
+        np.ones((2, 8, 8, len(log_weights)), "float32"), training=True
+    )  # the weights are no statistics of a batch
+    np.testing.assert_array_equal(np.asarray(rebalancing.moving_mean), log_weights)

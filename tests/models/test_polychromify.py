@@ -97,3 +97,13 @@ def test_sizes_that_come_out_larger_than_they_went_in_are_refused(name):
     with pytest.raises(InputError, match="a multiple of 8, not 63"):
         models.build(name, size=63, width=0.05)
     assert models.build(name, size=72, width=0.05).output_shape[1:3] == (72, 72)
+
+
+@pytest.mark.parametrize("width", [0, -1, float("nan")])
+def test_a_width_is_above_0_and_leaves_at_least_one_filter(width):
+    with pytest.raises(InputError, match="width factor must be above 0, not"):
+        models.build("cnn", size=8, width=width)
+    assert {layer.filters for layer in models.build("cnn", size=8, width=1e-6).layers if hasattr(layer, "filters")} == {
+        1,
+        2,  # a and b
+    }

@@ -112,3 +112,8 @@ def test_an_unsafe_pytorch_is_refused(torch, monkeypatch, saved):
     monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
     with pytest.raises(InputError, match=r"2\.5\.1\+cpu cannot read"):
         read_state_dict(saved[0])
+
+
+def test_the_first_safe_pytorch_is_taken(torch, monkeypatch, saved):
+    monkeypatch.setattr(torch, "__version__", "2.6.0")
+    assert_holds(*saved)

@@ -131,3 +131,12 @@ def test_impossible_choices_are_one_clear_sentence():
         models.build("kth_generator", batch_norm="on")
     with pytest.raises(InputError, match='takes initializer "glorot_uniform" or "glorot_normal", not \'he\''):
         models.build("vac_classifier", initializer="he")
+
+
+@pytest.mark.parametrize("name", models.names("vacgan"))
+def test_every_leaky_relu_has_the_slope_of_the_code(name):
+    slopes = [
+        layer.negative_slope for layer in models.build(name, **SMALL).layers if isinstance(layer, layers.LeakyReLU)
+    ]
+    assert slopes == [0.2] * len(slopes)
+    assert len(slopes) >= 3

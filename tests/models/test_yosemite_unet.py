@@ -34,6 +34,8 @@ def test_six_steps_down_and_six_up_mirror_each_other(decoder, kind):
     assert convolutions == down + up
     assert {layer.kernel_size for layer in convolutions} == {(3, 3)}
     assert {layer.strides for layer in down} == {(2, 2)}
+    slopes = [layer.negative_slope for layer in model.layers if isinstance(layer, keras.layers.LeakyReLU)]
+    assert slopes == [0.3] * len(slopes)  # Keras' default
     assert {type(layer) for layer in up} == {kind}
     assert [layer.output.shape[1:] for layer in down] == [
         (128, 128, 64), (64, 64, 128), (32, 32, 256), (16, 16, 512), (8, 8, 512), (4, 4, 512)
