@@ -18,7 +18,7 @@ from colorize_lib.evaluation.statistics import image_verdict, interval, seed_int
 from colorize_lib.papers import published
 
 NOT_COMPARABLE = "not comparable"
-DIFFERENCE = "difference, above 0 if so"
+DIFFERENCE = "difference, above 0 if it holds"
 QUICK = "A quick run shows that everything works; it decides nothing about a claim."
 
 
@@ -51,7 +51,7 @@ def of_paper(paper):
 class Judgement:
     """The verdict on a claim, and the mean `difference`, above 0 if the claim holds, with its interval.
 
-    `epochs` are the scored epochs of the two systems; `unit` is that of the difference.
+    `epochs` are the scored epochs of the two systems, [] for a claim about time; `unit` is that of the difference.
     """
 
     sentence: str
@@ -102,7 +102,7 @@ def judge(claim, advantages, epochs, training=True):
     quantity = QUANTITIES.get(claim.column)
     unit, digits = (quantity.heading, quantity.digits) if quantity else ("", 3)
     if claim.column == "seconds":
-        unit = f"ratio of speeds, less {claim.times:g}"
+        unit, epochs = f"ratio of speeds, less {claim.times:g}", ()
     return Judgement(claim.sentence, said, mean, low, high, list(epochs), unit, digits, means if len(means) > 1 else [])
 
 

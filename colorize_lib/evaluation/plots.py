@@ -15,6 +15,7 @@ from colorize_lib.images import save_jpeg
 
 SIDE = 160  # pixels of a picture, at least
 PAGE = 1000  # pixels across: what is wider is shown smaller, so that its letters have to be larger
+ACROSS = 5  # panels next to each other, at most
 QUALITY = 88  # of JPEG
 
 
@@ -86,7 +87,9 @@ def learning_curves(histories, column, label=None, best=False):
 
 
 def panels(rows, log=()):
-    """Curves over epochs in small panels: one row a quantity, one column a system, one scale a row.
+    """Curves over epochs in small panels: one row a quantity, one column a system, one scale a quantity.
+
+    More than five systems take further rows.
 
     Args:
         rows: {label of the vertical axis: {title of the column: {name: values, one an epoch, or one number}}}. A single number,
@@ -94,17 +97,27 @@ def panels(rows, log=()):
         log: labels of the rows with a logarithmic axis.
     """
     titles = list(next(iter(rows.values())))
-    size = (2.4 * len(titles) + 2.2, 2.1 * len(rows) + 0.6)
-    figure, axes = _subplots(len(rows), len(titles), figsize=size, squeeze=False, sharey="row", layout="constrained")
-    for line, (label, systems) in zip(axes, rows.items(), strict=True):
-        for axis, title in zip(line, titles, strict=True):
-            _panel(axis, systems[title])
-            last = axis is line[-1]
-            _finish(figure, axis, "", label if axis is line[0] else "", legend=last)
-        line[0].set_yscale("log" if label in log else "linear")
-    for title, top, bottom in zip(titles, axes[0], axes[-1], strict=True):
-        top.set_title(title.replace("_", " "), fontsize="small", wrap=True)
-        bottom.set_xlabel("epoch")
+    across = min(len(titles), ACROSS)
+    blocks = [titles[start : start + across] for start in range(0, len(titles), across)]
+    lines = [(label, block) for block in blocks for label in rows]
+    size = (2.4 * across + 2.2, 2.1 * len(lines) + 0.6)
+    figure, axes = _subplots(len(lines), across, figsize=size, squeeze=False, layout="constrained")
+    first = {}
+    for number, (line, (label, block)) in enumerate(zip(axes, lines, strict=True)):
+        for axis, title in zip(line, block, strict=False):
+            if first.setdefault(label, axis) is not axis:
+                axis.sharey(first[label])
+            _panel(axis, rows[label][title])
+            _finish(figure, axis, "", label if axis is line[0] else "", legend=title == block[-1])
+            axis.tick_params("y", labelleft=axis is line[0])
+            if number % len(rows) == 0:
+                axis.set_title(title.replace("_", " "), fontsize="small", wrap=True)
+            if number % len(rows) == len(rows) - 1:
+                axis.set_xlabel("epoch")
+        for axis in line[len(block) :]:
+            axis.set_axis_off()
+    for label in log:
+        first[label].set_yscale("log")
     return figure
 
 

@@ -118,7 +118,7 @@ def show(paper, curve="loss", label="loss", columns=("psnr_rgb", "ssim", "delta_
     display(found.table(columns))
     verdicts = found.claims()
     if verdicts is None:
-        print("Its networks were scored at unequal epochs, gray images included: no claim is judged by it.")
+        print("Its networks were scored at unequal epochs, gray images included: it decides no claim.")
     else:
         display(claims.shown(verdicts))
     shown = {name: rows for name, rows in found.histories.items() if curve in rows[0] and re.search(only, name)}

@@ -50,7 +50,8 @@ def curves(histories, groups=None):
 
     Args:
         histories: {network: rows of its history}. More than nine networks share one panel, with their validation loss alone.
-        groups: {"pattern", "name"}: the group of the pattern in a network's name chooses its colour where networks share a panel.
+        groups: {"pattern", "name"}: where networks share a panel, the group of the pattern in a network's name chooses its colour;
+            networks without a match, whose losses are on another scale, are left out.
 
     Returns:
         The text, or None if no history has a loss.
@@ -59,10 +60,12 @@ def curves(histories, groups=None):
     if not shown:
         return None
     own = len(shown) <= EACH
+    groups = groups or {"pattern": "^()", "name": "validation loss"}
+    if not own:
+        shown = {name: rows for name, rows in shown.items() if re.search(groups["pattern"], name)}
     lines = -(-len(shown) // 3) if own else 1
     with _figure(2 * lines if own else 4, lines, 3 if own else 1) as (panels, text):
-        groups = groups or {"pattern": "^()", "name": "validation loss"}
-        keys = {name: (re.search(groups["pattern"], name) or ("", ""))[1] for name in shown}
+        keys = {} if own else {name: re.search(groups["pattern"], name)[1] for name in shown}
         chosen = {key: f"C{number}" for number, key in enumerate(sorted(set(keys.values())))}
         for number, (name, rows) in enumerate(shown.items()):
             panel, colour = (panels[number], f"C{number}") if own else (panels[0], chosen[keys[name]])
@@ -93,8 +96,9 @@ def _loss(row):
 
 
 def run_curves(run):
-    """`curves` of a recorded run."""
-    found = {name: rows for name, rows in scores.histories(run.folder).items() if rows}
+    """`curves` of a recorded run; its classifiers and detectors, which colorize nothing, are left out."""
+    histories = scores.histories(run.folder).items()
+    found = {name: rows for name, rows in histories if rows and not name.startswith(("classifier", "detector_"))}
     return curves(found, papers.published(run.paper).get("curves"))
 
 

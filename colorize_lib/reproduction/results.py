@@ -53,7 +53,7 @@ METRICS = {name: Metric(found.heading, found.digits, found.sign) for name, found
     "validation_mae": Metric("validation MAE ↓", 4, -1),
     "test_mae": Metric("test MAE ↓", 4, -1),
     "hue_distance": Metric("hue distance ↓", 0, -1),
-    "recognised": Metric("recognised ↑", 3, 1),
+    "recognised": Metric("recognized ↑", 3, 1),
     "told_apart": Metric("told from real ↓", 3, -1, (), "turing", same=False),
 }
 # Systems that join several networks.
@@ -403,7 +403,7 @@ def _of_systems(values, system):
 
 
 def _text(number, digits):
-    return f"{number:g}" if digits is None else f"{number:.{digits}f}"
+    return f"{number:g}" if digits is None else scores.number(number, digits)
 
 
 def _number(value, digits):
@@ -413,8 +413,9 @@ def _number(value, digits):
     text = _text(mean, digits)
     if isinstance(value, dict) and value.get("spread") is not None:
         return f"{text} ± {value['spread']:.{digits}f}"
-    if isinstance(value, dict) and value.get("low") is not None and value["low"] < value["high"]:
-        return f"{text} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
+    if isinstance(value, dict) and value.get("low") is not None:
+        low, high = (_text(value[end], digits) for end in ("low", "high"))
+        return f"{text} [{low}, {high}]" if low != high else text
     return text
 
 
@@ -458,7 +459,7 @@ def _columns(name, systems, runs, published):
     coloured = [run.coloured(system, name) if run else None for run, system in zip(runs, systems, strict=True)]
     found = []
     if any(number is not None for number in paper):
-        found.append((f"{metric.heading}: paper", ["–" if number is None else f"{number:g}" for number in paper]))
+        found.append((f"{metric.heading}: paper", ["–" if number is None else _text(number, metric.digits) for number in paper]))
         found.append((f"{short} here", _bold(ours, metric, systems)))
         others = [run.other_epoch(system, name) if run else None for run, system in zip(runs, systems, strict=True)]
         kept = {run.metrics.get("keep") for run in runs if run}
@@ -516,7 +517,8 @@ def _claims(found, words):
             mean, low, high = (_mean(value.get(name)) for name in ("difference", "low", "high"))
             text = "–" if mean is None else f"{mean:.3g}"
             if low is not None and high is not None and low < high and math.isfinite(low + high):
-                text += f" [{low:.3g}, {high:.3g}]"
+                digits = max(0, 1 - math.floor(math.log10((high - low) / 2)))  # two digits of the interval's half width
+                text = f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
             unit = value.get("unit", "").rstrip(" ↑↓")
             verdict = value.get("verdict", "–")
             verdict = ", ".join(map(str, verdict["per_seed"])) if isinstance(verdict, dict) else verdict

@@ -90,7 +90,7 @@ def test_a_quick_run_shows_differences_and_no_verdicts():
 
 def test_claims_are_shown_as_sentences_with_numbers_that_are_not_broken():
     head, rule, line = repr(claims.shown([judged(run(("2", "2")))])).splitlines()
-    assert head == "| claim | epochs | difference, above 0 if so | in | verdict |"
+    assert head == "| claim | epochs | difference, above 0 if it holds | in | verdict |"
     assert set(rule) == set("|:- ")
     cells = [cell.strip(" ") for cell in line.strip("|").split("|")]
     assert cells[0] == "Dropout helps"

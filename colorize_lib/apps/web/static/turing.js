@@ -69,7 +69,7 @@ function welcome() {
       await question(answer);
     });
   stage.replaceChildren(
-    make("p", {}, `You see ${settings.length} pictures or pairs. Some photographs are real; in the others, a network has put the colours.`),
+    make("p", {}, `You see ${settings.length} pictures or pairs. Some photographs are real; in the others, the colours are a network's.`),
     make("fieldset", {}, make("legend", {}, "Form"), ...forms),
     make("p", {}, "Answer with the buttons or with the arrow keys ← and →. Answers in less than a second do not count."),
     make("p", {}, make("small", {}, "What is kept: your answers, their times, the day, and a random number. No name and no address.")),
