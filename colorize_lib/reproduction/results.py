@@ -459,7 +459,9 @@ def _columns(name, systems, runs, published):
     coloured = [run.coloured(system, name) if run else None for run, system in zip(runs, systems, strict=True)]
     found = []
     if any(number is not None for number in paper):
-        found.append((f"{metric.heading}: paper", ["–" if number is None else _text(number, metric.digits) for number in paper]))
+        found.append(
+            (f"{metric.heading}: paper", ["–" if number is None else _text(number, metric.digits) for number in paper])
+        )
         found.append((f"{short} here", _bold(ours, metric, systems)))
         others = [run.other_epoch(system, name) if run else None for run, system in zip(runs, systems, strict=True)]
         kept = {run.metrics.get("keep") for run in runs if run}

@@ -368,7 +368,10 @@ def test_other_shapes_of_metrics(elsewhere):
     assert "1.5 hours of training, 3 seeds, mean ± standard deviation over them" in shown.sentences[0]
     assert shown.claims.rows[0][:2] == ["64 is best", "for"]
     assert "0.20 [" in shown.claims.rows[0][2]
-    others = [["on images", "one run: against", "-1.00 [-2.00, -0.50]"], ["listed", "one run: undecided", "1.0 [-1.0, 3.0]"]]
+    others = [
+        ["on images", "one run: against", "-1.00 [-2.00, -0.50]"],
+        ["listed", "one run: undecided", "1.0 [-1.0, 3.0]"],
+    ]
     assert shown.claims.rows[1:] == others
     assert "rgb \\| wide" in gallery.readme()
     for paper in papers.KEYS:
