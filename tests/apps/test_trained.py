@@ -113,7 +113,7 @@ def test_a_bundled_network_gives_equal_outputs_in_onnxruntime_and_as_a_keras_fil
 
 
 def test_the_default_colorizer_is_not_brown():
-    """On bundled photographs that it was not trained on: green and blue, where a network that minimizes squared error has none."""
+    """On bundled photographs that it was not trained on: nearer to the true shares of hues than a network that minimizes squared error."""
     images = load("photos", size=200)["test"].images[::3]
     assert trained.load().network.name == "natural"
     found = {
@@ -121,7 +121,7 @@ def test_the_default_colorizer_is_not_brown():
         for name, colorizer in (("natural", trained.load()), ("polychromify", trained.load("polychromify")))
     }
     natural = found["natural"]
-    assert natural["hue_distance"] < 0.6 * found["polychromify"]["hue_distance"]
+    assert natural["hue_distance"] < min(45, 0.75 * found["polychromify"]["hue_distance"])
     assert natural["green"] + natural["blue"] > 0.5 * (natural["true_green"] + natural["true_blue"])
     assert natural["delta_e2000"] < natural["gray_delta_e2000"] + 1.5
 
