@@ -113,7 +113,7 @@ def test_a_bundled_network_gives_equal_outputs_in_onnxruntime_and_as_a_keras_fil
 
 
 def test_the_default_colorizer_is_not_brown():
-    """On bundled photographs that it was not trained on: nearer to the true shares of hues than a network that minimizes squared error."""
+    """On bundled photographs that it was not trained on, its hues are nearer to the true ones than those by squared error."""
     images = load("photos", size=200)["test"].images[::3]
     assert trained.load().network.name == "natural"
     found = {
