@@ -228,10 +228,8 @@ def _lightness_of_grays():
 
 def _sure(x):
     """`color.sure_rgb` of an array or tensor; anything else is returned as it is, a `tf.data.Dataset` after a look at a batch."""
-    if hasattr(x, "element_spec") and hasattr(
-        x, "take"
-    ):  # Keras' `image_dataset_from_directory` has floats of 0 to 255
-        for batch in x.take(1):
+    if hasattr(x, "as_numpy_iterator"):  # Keras' own, of a folder, has floats of 0 to 255
+        for batch in x.take(1).as_numpy_iterator():
             _sure(batch[0] if isinstance(batch, tuple) else batch)
         return x
     x = ops.convert_to_numpy(x) if ops.is_tensor(x) else x
