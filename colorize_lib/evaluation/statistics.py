@@ -8,10 +8,15 @@ import numpy as np
 
 
 def interval(values, resamples=1000):
-    """Mean of `values` and its 95 % bootstrap percentile interval over images: (mean, low, high)."""
+    """Mean of `values` and its 95 % bootstrap percentile interval over images: (mean, low, high).
+
+    Low and high are NaN where a value is infinite, as the PSNR of an image that was met exactly is.
+    """
     from scipy import stats
 
     values = np.asarray(values, "float64")
+    if not np.isfinite(values).all():
+        return float(values.mean()), np.nan, np.nan
     if len(values) < 2 or values.min() == values.max():
         return (float(values.mean()),) * 3
     found = stats.bootstrap(
@@ -54,6 +59,6 @@ def image_verdict(advantages):
 
 
 def _sign(low, high):
-    if low <= 0 <= high:
-        return "undecided"
-    return "for" if low > 0 else "against"
+    if low > 0:
+        return "for"
+    return "against" if high < 0 else "undecided"

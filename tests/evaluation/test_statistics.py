@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,15 @@ def test_interval_covers_the_mean_as_often_as_it_says():
         hits += low <= 3 <= high
     assert 85 <= hits <= 100
     assert statistics.interval([2.0, 2.0]) == (2.0, 2.0, 2.0)
+
+
+def test_an_exact_picture_has_no_interval_and_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mean, low, high = statistics.interval([20.0, np.inf, 30.0])
+        assert statistics.image_verdict([1.0, np.inf]) == "undecided"
+    assert mean == np.inf
+    assert np.isnan([low, high]).all()
 
 
 def test_intervals_over_seeds_are_student_s():
