@@ -42,7 +42,7 @@ from colorize_lib.training.colorizer import describe
 from colorize_lib.training.data import Batches, RandomResizedCrop
 
 _QUICK = dict(dataset="photos", scenes=None, stages="32x1,64x1", epoch_images=256, validation_images=64)
-_PAPER = dict(dataset="tiny-imagenet", scenes="scenes/seg_train", stages="64x6,96x1", epoch_images=20_480)
+_PAPER = dict(dataset="tiny-imagenet", scenes="scenes/seg_train", stages="64x24,96x6", epoch_images=20_480)
 _BOTH = dict(learning_rate=2e-3, lam=0.5, dtype="auto", photos=None)
 PROFILES = {
     "quick": _QUICK | dict(batch_size=32, width=0.25) | _BOTH,
@@ -54,7 +54,7 @@ CROP_AREA = (0.4, 1.0)  # of a photograph
 RATE_DECAY, LAST_RATE = 0.5, 0.02
 
 # Pairs of the share of the rebalancing that decoding takes back, and the temperature.
-GRID = tuple(itertools.product((0.0, 0.25, 0.5, 0.75, 1.0), (0.38, 0.6)))
+GRID = tuple(itertools.product((0.0, 0.25, 0.5, 0.75, 1.0), (0.25, 0.38, 0.5, 0.6, 0.8, 1.0)))
 VALIDATION_PHOTOGRAPHS, VALIDATION_SIDE = 100, 200  # of each dataset, at its own size; side of the bundled photographs
 CAREFUL_CHROMA, VIVID_CHROMA, DEFAULT_DELTA_E = 0.3, 1.1, 1.0  # of `chosen_range`
 # The test photographs: how many, their longer side in pixels, and their least mean chroma.
