@@ -55,7 +55,9 @@ def _train_natural(arguments):
     bundled = load("photos", size=natural.VALIDATION_SIDE)
     test, others = None, {}
     if settings.photos:
-        test = natural.unseen(settings.photos, set(datasets["photographs"].classes))
+        places = Path(settings.photos), files.data_home() / settings.photos
+        folder = next((place for place in places if place.is_dir()), places[0])
+        test = natural.unseen(folder, set(datasets["photographs"].classes))
         others = {"polychromify": trained.load("polychromify")}
     run = natural.train(settings, datasets, natural.validation(settings, datasets, bundled), test, others)
     print(f"trained: {run.folder}")

@@ -362,8 +362,10 @@ def unseen(folder, classes, count=TEST_PHOTOGRAPHS, seed=0):
         count: number of photographs; those with a mean chroma below `TEST_CHROMA` are left out.
 
     Raises:
-        InputError: the folder has fewer.
+        InputError: there is no such folder, or it has fewer.
     """
+    if not Path(folder).is_dir():
+        raise InputError(f"There is no folder {folder}, here or in the data home: PHOTOS names a folder of photographs.")
     paths = sorted(path for path in Path(folder).glob("*_*") if path.name.partition("_")[0] not in classes)
     found = {}
     for number in np.random.default_rng(seed).permutation(len(paths)):
