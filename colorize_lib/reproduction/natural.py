@@ -365,7 +365,9 @@ def unseen(folder, classes, count=TEST_PHOTOGRAPHS, seed=0):
         InputError: there is no such folder, or it has fewer.
     """
     if not Path(folder).is_dir():
-        raise InputError(f"There is no folder {folder}, here or in the data home: PHOTOS names a folder of photographs.")
+        raise InputError(
+            f"There is no folder {folder}, here or in the data home: PHOTOS names a folder of photographs."
+        )
     paths = sorted(path for path in Path(folder).glob("*_*") if path.name.partition("_")[0] not in classes)
     found = {}
     for number in np.random.default_rng(seed).permutation(len(paths)):

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+from colorize_lib import files
 from colorize_lib.errors import InputError, near_match
 
 
@@ -265,7 +266,9 @@ def parse(assignments):
         if text == "" or known is None or known.many:
             continue
         if known.path and text not in known.choices:
-            values[name] = str(Path(text).expanduser().absolute())  # the notebook runs in another folder
+            path = Path(text).expanduser().absolute()  # the notebook runs in another folder
+            in_data_home = not path.exists() and (files.data_home() / text).exists()
+            values[name] = text if in_data_home else str(path)
         else:
             try:
                 values[name] = {"True": True, "False": False}[text] if known.type is bool else known.type(text)

@@ -109,5 +109,5 @@ def test_test_photographs_are_coloured_and_of_unseen_classes(tmp_path):
     assert found["n2_7.png"].shape == (33, 400, 3)
     with pytest.raises(InputError, match="holds 3 coloured photographs"):
         natural.unseen(tmp_path, {"n1"}, count=4)
-    with pytest.raises(InputError, match="There is no folder .*nowhere"):
+    with pytest.raises(InputError, match="There is no folder"):
         natural.unseen(tmp_path / "nowhere", {"n1"})

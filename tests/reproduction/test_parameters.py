@@ -193,3 +193,13 @@ def test_a_run_is_the_papers_only_if_nothing_that_is_learned_differs():
             assert changed.label == "budgeted", name
         free = {"SEED": 3, "KEEP": "last", "RUN": "x", "SYSTEMS": "cnn", "DEVICES": 2}
         assert parameters.resolve(PROFILES, {"PROFILE": profile, **free}).label == label
+
+
+def test_a_folder_is_one_here_or_keeps_its_name_in_the_data_home(tmp_path, monkeypatch):
+    (tmp_path / "home" / "scenes").mkdir(parents=True)
+    (tmp_path / "here" / "own").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("COLORIZE_DATA", str(tmp_path / "home"))
+    for text, found in (("own", str(tmp_path / "here" / "own")), ("scenes", "scenes")):
+        assert parameters.parse([f"PHOTOS={text}"]) == {"PHOTOS": found}
+    assert parameters.parse(["PHOTOS=nowhere"]) == {"PHOTOS": str(tmp_path / "here" / "nowhere")}
