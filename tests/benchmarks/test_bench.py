@@ -59,6 +59,7 @@ def test_rows_are_measured(group, monkeypatch):
     check(rows.GROUPS[group](TINY))
 
 
+@pytest.mark.soak
 def test_training_is_measured(monkeypatch):
     monkeypatch.setattr(rows, "Worker", InThisProcess)
     found = check(rows.training("kth_unet", TINY))

@@ -142,6 +142,7 @@ def test_ctrl_c_stops_a_training_whatever_it_meets(split, becomes, batch):
     assert len(history) == 4
 
 
+@pytest.mark.long  # processes, which are the same on JAX
 def test_sigkill_loses_no_finished_epoch(tmp_path):
     program = textwrap.dedent(
         """
