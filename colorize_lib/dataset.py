@@ -61,10 +61,10 @@ class Split:
     gray: np.ndarray = field(default_factory=lambda: np.array([], int))
 
     @classmethod
-    def from_arrays(cls, images):
-        """A split of an array (n, height, width, 3) of uint8 RGB, without labels: they are -1.
+    def from_arrays(cls, images, labels=None):
+        """A split of an array (n, height, width, 3) of uint8 RGB, and of the whole numbers of its images' classes, (n,).
 
-        Raises InputError for another type or shape.
+        Without labels, all are -1. Raises InputError for another type or shape.
         """
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or not len(images):
@@ -72,9 +72,15 @@ class Split:
                 f"An array of {images.dtype} and shape {images.shape} is not a set of images: give uint8 RGB, "
                 "(images, height, width, 3)."
             )
+        labels = np.full(len(images), -1) if labels is None else np.asarray(labels)
+        if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+            raise InputError(
+                f"Labels of {labels.dtype} and shape {labels.shape} do not belong to {len(images):,} images: give a whole number "
+                "for each."
+            )
         return cls(
             images,
-            np.full(len(images), -1, "int32"),
+            labels.astype("int32"),
             gray=np.flatnonzero([np.ptp(image, axis=-1).max() == 0 for image in images]),
         )
 

@@ -781,10 +781,10 @@ def encode(frames, kind, metadata=None, *, quality=None, loop=0, **options):
         return _encode(frames, kind, each[0], quality, loop, options)
 
 
-def save_jpeg(image, file, quality, subsampling="4:2:0"):
+def save_jpeg(image, file, quality, subsampling="4:2:0", comment=b""):
     """Write a `PIL.Image.Image` as a JPEG to a path or binary file; Pillow itself does not notice when a disk fills."""
     frame = Frame(np.asarray(image.convert("RGB")))
-    content = encode([frame], "JPEG", quality=quality, subsampling=subsampling)
+    content = encode([frame], "JPEG", Metadata(comment=comment), quality=quality, subsampling=subsampling)
     if hasattr(file, "write"):
         file.write(content)
     else:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from colorize_lib.dataset import Split
 from colorize_lib.errors import InputError
 from data_prep import load
 
@@ -49,3 +50,26 @@ def test_a_single_class_is_too_few_for_a_classifier(tmp_path):
         dataset.require(train=8, classes=2)
     with pytest.raises(InputError, match="in the split 'other'"):
         dataset.require(other=1)
+
+
+def test_arrays_make_a_split_with_or_without_labels():
+    images = np.zeros((3, 4, 5, 3), "uint8")
+    images[1, 0, 0, 0] = 9
+    split = Split.from_arrays(images, [2, 0, 1])
+    assert (split.labels.dtype, split.labels.tolist(), split.gray.tolist()) == ("int32", [2, 0, 1], [0, 2])
+    assert Split.from_arrays(images).labels.tolist() == [-1, -1, -1]
+    assert repr(split) == "3 images of 4×5, 2 without colour"
+
+
+@pytest.mark.parametrize("labels", [[1, 2], [[1], [2], [3]], [0.5, 1, 2], ["a", "b", "c"]])
+def test_labels_that_do_not_belong_to_the_images_are_refused(labels):
+    with pytest.raises(InputError, match="do not belong to 3 images: give a whole number for each"):
+        Split.from_arrays(np.zeros((3, 4, 5, 3), "uint8"), labels)
+
+
+@pytest.mark.parametrize(
+    "images", [np.zeros((3, 4, 5, 3)), np.zeros((3, 4, 5), "uint8"), np.zeros((0, 4, 5, 3), "uint8")]
+)
+def test_what_is_no_set_of_images_is_refused(images):
+    with pytest.raises(InputError, match="is not a set of images: give uint8 RGB"):
+        Split.from_arrays(images)

@@ -51,7 +51,8 @@ def of_paper(paper):
 class Judgement:
     """The verdict on a claim, and the mean `difference`, above 0 if the claim holds, with its interval.
 
-    `epochs` are the scored epochs of the two systems, [] for a claim about time; `unit` is that of the difference.
+    `epochs` are the scored epochs of the two systems, [] for a claim about time; `unit` is that of the difference; `missing` names
+    the systems that the run lacks.
     """
 
     sentence: str
@@ -63,6 +64,7 @@ class Judgement:
     unit: str = ""
     digits: int = 3
     per_seed: list = field(default_factory=list)
+    missing: tuple = ()
 
     def plain(self, decides=True):
         """The dictionary for `metrics.json`; without the verdict if the run does not decide claims."""
@@ -127,7 +129,7 @@ def _of_hypothesis(hypothesis, scores):
     """Whether the paper's number is in our interval over all images, at the epoch that the hypothesis names."""
     sentence, system, column = (hypothesis[name] for name in ("sentence", "system", "column"))
     if scores.epochs.get(system) != hypothesis["epoch"]:
-        return Judgement(sentence, "not run")
+        return Judgement(sentence, "not run", missing=(f"{system} after {hypothesis['epoch']} epochs",))
     values = scores.values(system, column, coloured=False) - hypothesis["number"]
     mean, low, high = interval(values)
     quantity = QUANTITIES[column]
@@ -137,14 +139,13 @@ def _of_hypothesis(hypothesis, scores):
 
 def _judgement(claim, scores, histories):
     pair = claim.better, claim.worse
+    there = histories if claim.column == "seconds" else scores.tables
+    if missing := tuple(system for system in pair if system not in there):
+        return Judgement(claim.sentence, "not run", missing=missing)
     if claim.column == "seconds":
-        if not all(histories.get(system) for system in pair):
-            return Judgement(claim.sentence, "not run")
         fast, slow = (np.median([row["seconds"] for row in histories[system]]) for system in pair)
         equal = (1, 1)  # seconds an epoch do not depend on the number of epochs
         return judge(claim, [slow / fast - claim.times], equal)
-    if not all(system in scores.tables for system in pair):
-        return Judgement(claim.sentence, "not run")
     return judge(claim, [scores.advantage(*pair, claim.column)], _epochs(scores, *pair))
 
 
@@ -170,8 +171,8 @@ def judge_values(scores, sentence, better, worse, values, *, sign=-1, coloured=N
     Returns:
         `Judgement`; "not run" if one of the two is missing.
     """
-    if not {better, worse} <= set(values):
-        return Judgement(sentence, "not run")
+    if missing := tuple(name for name in (better, worse) if name not in values):
+        return Judgement(sentence, "not run", missing=missing)
     if coloured is None:
         coloured = ~next(iter(scores.tables.values()))["gray"].to_numpy()
     difference = np.asarray(values[better], "float64") - np.asarray(values[worse], "float64")
@@ -196,8 +197,8 @@ def compare_settings(grid, sentence, column, by, better, worse, lower=False, uni
     """
     chosen = grid[grid[by].isin([better, worse])]
     means = chosen.groupby(["seed", by])[column].mean().unstack()
-    if len(means.columns) < 2:
-        return Judgement(sentence, "not run")
+    if missing := tuple(f"{by} {value}" for value in (better, worse) if value not in means):
+        return Judgement(sentence, "not run", missing=missing)
     differences = (means[worse] - means[better]) if lower else (means[better] - means[worse])
     scored = chosen.groupby(by)["epoch"].unique()
     epochs = ["+".join(map(str, sorted(scored[value]))) for value in (better, worse)]
@@ -235,13 +236,26 @@ def table(judgements, decides=True):
 
 
 def shown(judgements, decides=True):
-    """The `table` as `plots.Markdown`, whose sentences begin at the left and whose numbers are not broken."""
-    found = table(judgements, decides).reset_index()
-    lines = [
-        [row[0], *(text.replace(" ", "\N{NO-BREAK SPACE}") for text in row[1:])] for row in found.to_numpy().tolist()
-    ]
-    rule = [":--"] * len(found.columns)
-    return Markdown("\n".join(f"| {' | '.join(line)} |" for line in [list(found.columns), rule, *lines]))
+    """`plots.Markdown`: the `table` of the claims that the run can judge, and a sentence on what the others wait for.
+
+    The sentences of the table begin at the left, and its numbers are not broken.
+    """
+    judged = [found for found in judgements if found.difference is not None]
+    text = []
+    if judged:
+        found = table(judged, decides).reset_index()
+        rows = [
+            [row[0], *(text.replace(" ", "\N{NO-BREAK SPACE}") for text in row[1:])]
+            for row in found.to_numpy().tolist()
+        ]
+        lines = [list(found.columns), [":--"] * len(found.columns), *rows]
+        text.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    missing = dict.fromkeys(name for found in judgements for name in found.missing)
+    if waiting := len(judgements) - len(judged):
+        number = f"{waiting} other" if judged else f"None is judged: {waiting}"
+        claims_ = "claim waits" if waiting == 1 else "claims wait"
+        text.append(f"{number} {claims_} for a run that has what this one lacks: {', '.join(missing)}.")
+    return Markdown("\n\n".join(text))
 
 
 def over_seeds(merged):

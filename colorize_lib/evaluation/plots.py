@@ -6,6 +6,7 @@ Curves are matplotlib figures. Pictures are `Pictures`, which a notebook shows a
 
 import inspect
 import io
+import math
 import sys
 
 import numpy as np
@@ -13,9 +14,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from colorize_lib.images import save_jpeg
 
-SIDE = 160  # pixels of a picture, at least
-PAGE = 1000  # pixels across: what is wider is shown smaller, so that its letters have to be larger
-ACROSS = 5  # panels next to each other, at most
+SIDE = 160  # pixels of a picture's shorter side
+PAGE = 830  # pixels across: JupyterLab next to its sidebar, in a window of 1280, shows smaller what is wider
+GAP = 4  # pixels between pictures
+ACROSS = 3  # panels next to each other, at most
 QUALITY = 88  # of JPEG
 
 
@@ -67,7 +69,7 @@ def learning_curves(histories, column, label=None, best=False):
     """
     from colorize_lib.evaluation.scores import best_row
 
-    figure, axes = _subplots(figsize=(9, 4), layout="constrained")
+    figure, axes = _subplots(figsize=(8.3, 4), layout="constrained")
     for color_number, (system, history) in enumerate(histories.items()):
         rows = rows_of(history)
         for name, style, part in ((column, "-", "training"), (f"val_{column}", "--", "validation")):
@@ -89,7 +91,7 @@ def learning_curves(histories, column, label=None, best=False):
 def panels(rows, log=()):
     """Curves over epochs in small panels: one row a quantity, one column a system, one scale a quantity.
 
-    More than five systems take further rows.
+    More than three systems take further rows.
 
     Args:
         rows: {label of the vertical axis: {title of the column: {name: values, one an epoch, or one number}}}. A single number,
@@ -97,10 +99,10 @@ def panels(rows, log=()):
         log: labels of the rows with a logarithmic axis.
     """
     titles = list(next(iter(rows.values())))
-    across = min(len(titles), ACROSS)
+    across = math.ceil(len(titles) / math.ceil(len(titles) / ACROSS))
     blocks = [titles[start : start + across] for start in range(0, len(titles), across)]
     lines = [(label, block) for block in blocks for label in rows]
-    size = (2.4 * across + 2.2, 2.1 * len(lines) + 0.6)
+    size = (min(2.4 * across, 6.1) + 2.2, 2.1 * len(lines) + 0.6)
     figure, axes = _subplots(len(lines), across, figsize=size, squeeze=False, layout="constrained")
     first = {}
     for number, (line, (label, block)) in enumerate(zip(axes, lines, strict=True)):
@@ -141,7 +143,7 @@ def curves(panels, label):
         label: of the horizontal axis.
     """
     shared = len({tuple(lines) for lines in panels.values()}) == 1
-    size = ((3.4 if shared else 5) * len(panels) + 1.8, 3.2)
+    size = (min(3.4 * len(panels), 6.5) + 1.8 if shared else 5 * len(panels) + 1.8, 3.2)
     figure, all_axes = _subplots(1, len(panels), figsize=size, squeeze=False, layout="constrained")
     for axes, (y_label, lines) in zip(all_axes[0], panels.items(), strict=True):
         for number, (name, (x, y)) in enumerate(lines.items()):  # of curves that coincide both are seen
@@ -213,17 +215,18 @@ class Pictures:
 
     Attributes:
         image: `PIL.Image.Image`.
+        comment: bytes kept in the JPEG: the size of the smallest picture, see `image_grid`.
         format: "jpg".
     """
 
     format = "jpg"
 
-    def __init__(self, image):
-        self.image = image
+    def __init__(self, image, comment=b""):
+        self.image, self.comment = image, comment
 
     def savefig(self, path, **options):
         """Write a JPEG, whatever the path's suffix. `options` are matplotlib's, for whom this method is called as well."""
-        save_jpeg(self.image, path, QUALITY)
+        save_jpeg(self.image, path, QUALITY, comment=self.comment)
 
     def _repr_jpeg_(self):
         data = io.BytesIO()
@@ -234,51 +237,64 @@ class Pictures:
         return f"pictures, {self.image.width}×{self.image.height} pixels"
 
 
-def image_grid(columns, captions=None, side=SIDE, across=False):
+def image_grid(columns, captions=None, side=SIDE, across=None):
     """Pictures side by side: one column a system, one row an image.
 
     Args:
         columns: {title: images}, each a sequence of the same number of RGB images, uint8 or float in [0, 1]; an empty title
             takes no room.
         captions: optional {title: texts} printed under the pictures of a column.
-        side: pixels of a picture's longer side, at least; pictures smaller than that are enlarged.
-        across: one row a system instead, its title at the left.
+        side: pixels of a picture's shorter side; smaller pictures are enlarged, larger ones are reduced.
+        across: one row a system instead, its title above it, and rows that are wider than a page are continued below; None:
+            only where the columns are wider than a page.
 
     Returns:
         `Pictures`.
     """
-    captions, gap = captions or {}, 4
+    captions, font = captions or {}, _font()
     columns = {title: [_resized(image, side) for image in images] for title, images in columns.items()}
     count = len(next(iter(columns.values())))
-    pairs = [list(zip(column, captions.get(title, [""] * count), strict=True)) for title, column in columns.items()]
-    rows = pairs if across else list(zip(*pairs, strict=True))
-    wide = max(picture.width for column in columns.values() for picture in column)
-    font = _font(max(13, round(13 * len(rows[0]) * (wide + gap) / PAGE)))
+    pairs = {
+        title: list(zip(column, captions.get(title, [""] * count), strict=True)) for title, column in columns.items()
+    }
+    wide = GAP + max(picture.width for column in columns.values() for picture in column)
+    fitting = max(1, PAGE // wide)
+    if across or (across is None and len(columns) > fitting):
+        lines = math.ceil(count / fitting)
+        length = math.ceil(count / lines)  # of rows that are about equally long
+        starts = range(0, count, length)
+        rows = [([title], row[start : start + length]) for start in starts for title, row in pairs.items()]
+        width = length * wide
+    else:
+        of_images = zip(*pairs.values(), strict=True)
+        rows = [([] if number else list(pairs), row) for number, row in enumerate(of_images)]
+        width = len(pairs) * wide
+    strips = [_strip(titles, row, (width, wide), font) for titles, row in rows]
+    image = Image.new("RGB", (width, sum(strip.height for strip in strips)), "white")
+    top = 0
+    for strip in strips:
+        image.paste(strip, (0, top))
+        top += strip.height
+    smallest = min((picture.size for column in columns.values() for picture in column), key=min)
+    return Pictures(image, b"smallest picture: %dx%d pixels" % smallest)
+
+
+def _strip(titles, row, widths, font):
+    """A row of (picture, caption), `widths` = (of all, of each), below its titles: one for each picture, or one for all."""
+    width, wide = widths
     line = round(1.3 * font.size)
-    highs = [max(picture.height + line * bool(caption) for picture, caption in row) for row in rows]
-    titles = [_wrapped(title, font, wide - gap) for title in columns]
-    above = 0 if across else line * max(map(len, titles)) + gap
-    left = round(max(font.getlength(text) for title in titles for text in title)) + 2 * gap if across else 0
-    if not any(columns):
-        above = left = 0
-    size = (left + len(rows[0]) * (wide + gap), above + sum(highs) + gap * len(rows))
-    image = Image.new("RGB", size, "white")
+    wrapped = [_wrapped(title, font, (wide if len(titles) > 1 else width) - GAP) for title in titles]
+    above = line * max(map(len, wrapped)) + GAP if any(titles) else 0
+    high = max(picture.height + line * bool(caption) for picture, caption in row)
+    image = Image.new("RGB", (width, above + high + GAP), "white")
     draw = ImageDraw.Draw(image)
-    top = above
-    for row, high in zip(rows, highs, strict=True):
-        for place, (picture, caption) in enumerate(row):
-            x = left + place * (wide + gap)
-            image.paste(picture, (x, top))
-            draw.text((x, top + picture.height + 1), caption, "black", font)
-        top += high + gap
-    for number, title in enumerate(titles):
-        if across:
-            start = gap, sum(highs[:number]) + gap * (number + 1)
-        else:  # down to the pictures, where another title has more lines
-            start = number * (wide + gap) + 1, above - gap - line * len(title)
-        for down, text in enumerate(title):
-            draw.text((start[0], start[1] + down * line), text, "black", font)
-    return Pictures(image)
+    for place, lines in enumerate(wrapped):  # down to the pictures, where another title has more lines
+        for down, text in enumerate(lines):
+            draw.text((place * wide + 1, above - GAP + line * (down - len(lines))), text, "black", font)
+    for place, (picture, caption) in enumerate(row):
+        image.paste(picture, (place * wide, above))
+        draw.text((place * wide, above + picture.height + 1), caption, "black", font)
+    return image
 
 
 def _resized(image, side):
@@ -286,7 +302,7 @@ def _resized(image, side):
     if image.dtype != np.uint8:
         image = np.round(255 * np.clip(image, 0, 1)).astype("uint8")
     image = Image.fromarray(image)
-    scale = side / max(image.size)
+    scale = side / min(image.size)
     if scale == 1:
         return image
     # Small pictures keep their pixels: what a network did is to be seen, not what a filter makes of it.
@@ -294,10 +310,10 @@ def _resized(image, side):
     return image.resize([max(1, round(scale * edge)) for edge in image.size], filter_)
 
 
-def _font(size):
+def _font():
     from matplotlib import font_manager
 
-    return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)
+    return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 13)
 
 
 def _wrapped(text, font, width):

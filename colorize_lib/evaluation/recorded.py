@@ -80,7 +80,7 @@ class Recorded:
 
         for path in sorted(self.folder.glob(f"figures/{name}.*")):
             with Image.open(path) as image:
-                return Pictures(image.convert("RGB"))
+                return Pictures(image.convert("RGB"), image.info.get("comment", b""))
         return None
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from colorize_lib import color
 from colorize_lib.evaluation import claims, plots
 from colorize_lib.evaluation.photographs import without_colour
-from colorize_lib.evaluation.scores import best_row, histories, number, without_empty_columns
+from colorize_lib.evaluation.scores import QUANTITIES, best_row, histories, number, without_empty_columns
 
 VALIDATION = "val_"
 
@@ -52,27 +52,24 @@ def validation_table(published, histories, column):
         column: of the history, without "val_".
 
     Returns:
-        pandas DataFrame of text; systems without a history are "not run".
+        pandas DataFrame of text; systems without a history have the paper's numbers alone.
     """
     import pandas as pd
 
+    heading = QUANTITIES[column].heading
+    last, best = f"{heading}: last epoch", f"{heading}: best epoch"
     lines = {}
     for system, paper in published.items():
-        line = {
-            "paper, last epoch": number(paper.get(column), 2),
-            "here, last epoch": "not run",
-            "last epoch": "–",
-        }
-        line |= {"paper, best epoch": number(paper.get("best"), 2), "here, best epoch": "–", "best epoch": "–"}
-        line |= {"minutes, paper": number(paper.get("minutes"), 0), "minutes, here": "–"}
+        line = {(last, "paper"): number(paper.get(column), 2), (last, "here"): "–", (last, "epoch"): "–"}
+        line |= {(best, "paper"): number(paper.get("best"), 2), (best, "here"): "–", (best, "epoch"): "–"}
+        line |= {("minutes", "paper"): number(paper.get("minutes"), 0), ("minutes", "here"): "–"}
         history = histories.get(system)
         if history:
-            best = best_row(history, f"{VALIDATION}{column}")
-            line["here, last epoch"] = number(history[-1][f"{VALIDATION}{column}"], 2)
-            line["here, best epoch"] = number(best[f"{VALIDATION}{column}"], 2)
-            line |= {"last epoch": f"{history[-1]['epoch']:.0f}", "best epoch": f"{best['epoch']:.0f}"}
+            for heading, row in ((last, history[-1]), (best, best_row(history, f"{VALIDATION}{column}"))):
+                line[heading, "here"] = number(row[f"{VALIDATION}{column}"], 2)
+                line[heading, "epoch"] = f"{row['epoch']:.0f}"
             if "minutes" in paper:
-                line["minutes, here"] = number(sum(row["seconds"] for row in history) / 60, 1)
+                line["minutes", "here"] = number(sum(row["seconds"] for row in history) / 60, 1)
         lines[system] = line
     return without_empty_columns(pd.DataFrame.from_dict(lines, orient="index"))
 

@@ -38,7 +38,7 @@ class Quantity:
 
 QUANTITIES = {
     "psnr_rgb": Quantity("PSNR, dB ↑", 2, 1),
-    "ssim": Quantity("SSIM ↑", 4, 1),
+    "ssim": Quantity("SSIM ↑", 3, 1),
     "psnr_ab": Quantity("PSNR of ab, dB ↑", 2, 1),
     "mae_ab": Quantity("error of ab ↓", 2, -1),
     "mse_ab": Quantity("squared error of ab ↓", 1, -1),

@@ -60,7 +60,7 @@ CAREFUL_CHROMA, VIVID_CHROMA, DEFAULT_DELTA_E = 0.3, 1.1, 1.0  # of `chosen_rang
 # The test photographs: how many, their longer side in pixels, and their least mean chroma.
 TEST_PHOTOGRAPHS, TEST_SIDE, TEST_CHROMA = 30, 400, 6.0
 # Of a picture of results: photographs, pixels of their longer side, and about how many of the bundled photographs.
-SHEET_ROWS, SHEET_SIDE, SHEET_BUNDLED = 20, 150, 6
+SHEET_ROWS, SHEET_SIDE, SHEET_BUNDLED = 20, 100, 6
 
 
 def resolve(assignments):
@@ -229,9 +229,8 @@ def train(settings, datasets, photographs, test=None, others=None):
 def _write_sheet(run, name, truths, results):
     """Write a picture with one row a photograph: gray, every system's result, and the truth."""
     columns = {"gray": [measure.without_colour(image) for image in truths], **results, "truth": truths}
-    run.figure(
-        plots.image_grid({title: images[:SHEET_ROWS] for title, images in columns.items()}, side=SHEET_SIDE), name
-    )
+    columns = {title: images[:SHEET_ROWS] for title, images in columns.items()}
+    run.figure(plots.image_grid(columns, side=SHEET_SIDE, across=False), name)
 
 
 def _model(settings, size, former, centres, weights, rate):

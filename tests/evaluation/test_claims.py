@@ -97,6 +97,19 @@ def test_claims_are_shown_as_sentences_with_numbers_that_are_not_broken():
     assert not [cell for cell in cells[1:] if " " in cell]  # no-break spaces alone
 
 
+def test_claims_that_wait_for_a_system_are_a_sentence_below_the_others():
+    waiting = claims.judge_all("polychromify", Scores({}))
+    text = repr(claims.shown([judged(run(("2", "2"))), *waiting]))
+    table, sentence = text.split("\n\n")
+    assert table == repr(claims.shown([judged(run(("2", "2")))]))
+    assert sentence.startswith(f"{len(waiting)} other claims wait for a run that has what this one lacks: ")
+    for system in ("polychromify_v6", "siggraph17", "polychromify_overfit after 50 epochs"):
+        assert sentence.count(system) == 1
+    assert repr(claims.shown(waiting)).startswith(f"None is judged: {len(waiting)} claims wait ")
+    setting = claims.compare_settings(GRID, "", "loss", "batch", 20, 100)
+    assert repr(claims.shown([setting])).endswith("claim waits for a run that has what this one lacks: batch 100.")
+
+
 def test_the_unit_of_a_compared_setting_is_the_one_that_is_named():
     grid = pd.DataFrame({"seed": 0, "epoch": 4, "rate": [1e-3, 1e-4], "loss": [0.5, 0.2]})
     said = claims.compare_settings(grid, "slower", "loss", "rate", 1e-4, 1e-3, lower=True, unit="squared error")

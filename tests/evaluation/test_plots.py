@@ -63,8 +63,9 @@ def test_pictures_without_titles_take_no_room_for_them():
 
 def test_only_rows_with_captions_have_room_for_them():
     row = np.zeros((2, 8, 8, 3))
-    grid = plots.image_grid({"best": row, "original": row}, {"best": ["1", "2"]}, across=True)
-    assert grid.image.height == 2 * (plots.SIDE + 4) + 17
+    rows = {"best": row, "original": row}
+    heights = [plots.image_grid(rows, captions, across=True).image.height for captions in ({}, {"best": ["1", "2"]})]
+    assert heights[1] - heights[0] == 17
 
 
 def test_short_titles_stand_next_to_their_pictures():
@@ -75,12 +76,6 @@ def test_short_titles_stand_next_to_their_pictures():
     of_short, of_long = above[:, : plots.SIDE], above[:, plots.SIDE + 4 :]
     first, last = (np.flatnonzero(part.min(1) < 128) for part in (of_long, of_short))
     assert first[0] < 20 < last[0]
-
-
-def test_letters_grow_with_a_figure_that_is_shown_smaller():
-    images = np.ones((1, 8, 8, 3))
-    few, many = (plots.image_grid({f"{number}": images for number in range(count)}) for count in (2, 12))
-    assert many.image.height > few.image.height
 
 
 def test_pictures_are_jpeg_in_a_notebook_and_on_disk(tmp_path):
@@ -185,9 +180,32 @@ def test_pictures_are_shown_in_their_own_values_and_at_their_place():
         assert (cells == eight_bits[:, :1, :1]).all()
 
 
-def test_titles_at_the_left_begin_at_the_top_of_their_row():
-    images = np.ones((1, 8, 8, 3))
-    grid = np.asarray(plots.image_grid({"first": images, "second": images}, across=True).image.convert("L"))
-    left = grid[:, : grid.shape[1] - plots.SIDE - 4].min(1) < 128
-    rows = [np.flatnonzero(left[row * (plots.SIDE + 4) :][: plots.SIDE + 4]) for row in (0, 1)]
-    assert all(2 <= found.min() < found.max() < 24 for found in rows)
+def test_systems_that_do_not_fit_next_to_each_other_are_below_each_other_each_under_its_title():
+    images = np.zeros((3, 8, 8, 3))
+    fitting = plots.PAGE // (plots.SIDE + plots.GAP)
+    assert fitting == 5
+    few, many = (plots.image_grid({f"{name}": images for name in range(count)}) for count in (fitting, fitting + 1))
+    assert few.image.width == fitting * (plots.SIDE + plots.GAP)
+    assert many.image.width == 3 * (plots.SIDE + plots.GAP)
+    strips = np.split(np.asarray(many.image.convert("L")), fitting + 1)
+    for strip in strips:
+        assert (strip[-plots.GAP - plots.SIDE : -plots.GAP, : plots.SIDE] == 0).all()
+        assert strip[: -plots.GAP - plots.SIDE].min() < 128  # the title
+    forced = plots.image_grid({f"{name}": images for name in range(8)}, across=False)
+    assert forced.image.width == 8 * (plots.SIDE + plots.GAP)
+
+
+def test_long_rows_are_continued_below_in_equal_parts():
+    images = np.arange(6)[:, None, None, None] / 6 * np.ones((6, 8, 8, 3))
+    pixels = np.asarray(plots.image_grid({"": images}, across=True).image)
+    step = plots.SIDE + plots.GAP
+    assert pixels.shape[:2] == (2 * step, 3 * step)
+    values = pixels[plots.SIDE // 2 :: step, plots.SIDE // 2 :: step, 0]
+    assert values.tolist() == [[0, 42, 85], [128, 170, 212]]
+
+
+def test_a_picture_says_how_large_the_smallest_one_on_it_is():
+    """The shorter side of each is `side`, whatever its shape."""
+    images = [np.zeros((30, 60, 3)), np.zeros((10, 10, 3)), np.zeros((500, 400, 3))]
+    data = io.BytesIO(plots.image_grid({"": images}, side=100)._repr_jpeg_())
+    assert Image.open(data).info["comment"] == b"smallest picture: 200x100 pixels"

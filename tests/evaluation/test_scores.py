@@ -201,9 +201,11 @@ def test_validation_table_has_the_last_epoch_and_the_best(tmp_path):
         "85",
         "3.0",
     ]  # no column of the paper's best: none is printed
-    names = ["paper, last epoch", "here, last epoch", "last epoch", "here, best epoch", "best epoch"]
-    assert shown.columns.tolist() == [*names, "minutes, paper", "minutes, here"]
-    assert shown.loc["polychromify_v6", "here, last epoch"] == "not run"
+    last, best = "PSNR of ab, dB ↑: last epoch", "PSNR of ab, dB ↑: best epoch"
+    names = [(last, "paper"), (last, "here"), (last, "epoch"), (best, "here"), (best, "epoch")]
+    assert shown.columns.tolist() == [*names, ("minutes", "paper"), ("minutes", "here")]
+    assert shown.loc["polychromify_v6"].tolist() == ["20.66", *"––––", "42", "–"]
+    assert report.validation_table(published, {}, "psnr_ab").columns.tolist() == [(last, "paper"), ("minutes", "paper")]
     fig4 = report.validation_table(
         {"polychromify_v5": {"psnr_ab": 19.6, "best": 20.76}}, scores.histories(tmp_path), "psnr_ab"
     )
@@ -239,8 +241,8 @@ def test_curves_cross_where_training_stays_above_validation():
 
 
 def test_tables_show_as_many_digits_as_a_quantity_has():
-    """Two of a dB and of Lab units, four of SSIM; of what is read as a size, one."""
-    digits = {"psnr_rgb": 2, "ssim": 4, "psnr_ab": 2, "mae_ab": 2, "mse_ab": 1, "delta_e2000": 2, "mae_lightness": 2}
+    """Two of a dB and of Lab units, three of SSIM; of what is read as a size, one."""
+    digits = {"psnr_rgb": 2, "ssim": 3, "psnr_ab": 2, "mae_ab": 2, "mse_ab": 1, "delta_e2000": 2, "mae_lightness": 2}
     digits |= {"colorfulness": 1, "chroma": 1, "chroma_gradient": 2, "chroma_detail": 3, "chroma_spread": 1}
     digits |= dict.fromkeys(evaluate.HUES, 3)
     assert {name: quantity.digits for name, quantity in scores.QUANTITIES.items()} == digits
