@@ -130,17 +130,17 @@ def _convert(arguments):
     print(f"Wrote {public_weights.convert(source, arguments.output)}")
 
 
-def _served(arguments):
-    names = ("port", "open_to_others", "public_names", "visitors", "browser")
-    folders = [Path(folder).absolute() for folder in arguments.run]
-    return {"run_folders": folders, **{name: getattr(arguments, name) for name in names}}
+def _place(arguments):
+    from colorize_lib.apps.web.server import Place
+
+    return Place(**{name: getattr(arguments, name) for name in Place.__dataclass_fields__})
 
 
 def _app(arguments):
     import data_prep
     from colorize_lib.apps.web import photos
 
-    photos.serve(data_prep.photographs(), **_served(arguments))
+    photos.serve(data_prep.photographs(), arguments.run, _place(arguments))
 
 
 def _turing_test(arguments):
@@ -161,7 +161,7 @@ def _turing_test(arguments):
             # A network that was trained here may have seen the others.
             pictures = data_prep.photographs(*(["test"] if arguments.run else []))
             pictures = random.Random(0).sample(pictures, min(arguments.images, len(pictures)))
-        page.serve(pictures, store, **_served(arguments))
+        page.serve(pictures, store, arguments.run, _place(arguments))
 
 
 def _results(arguments):
@@ -201,7 +201,7 @@ def _rescore(arguments):
 
 def _add_page(command, run):
     option = command.add_argument
-    option("--run", action="append", default=[], metavar="FOLDER", help=run)
+    option("--run", action="append", type=os.path.abspath, default=[], metavar="FOLDER", help=run)
     option("--port", type=number(int, 1, 65535), default=8866, help="default: %(default)s")
     visitors = "requests at once, at most (default: %(default)s)"
     option("--visitors", type=number(int, 1, 1000), default=24, metavar="N", help=visitors)

@@ -241,25 +241,21 @@ class Photo:
         return _frame(self._image, self._managed, self._file if len(self) == 1 else None, self.notes)
 
     def _pictures(self):
-        """Numbers of the file's pictures; of those in one JPEG file only the views of a scene, not previews, depth or gain maps."""
+        """Numbers of the file's pictures; in a JPEG, smaller ones are previews, depth maps or gain maps of the first."""
         count = min(getattr(self._image, "n_frames", 1), MAX_FRAMES)
         if self._image.format != "MPO":
             return range(count)
-        kinds = [entry["Attribute"]["MPType"] for entry in self._image.mpinfo[0xB002]]
-        numbers = [n for n, kind in enumerate(kinds[:count]) if n == 0 or self._is_view(n, kind)]
-        if len(numbers) < count:
-            left_out = f"{count - len(numbers)} of {count} pictures in the file"
-            self.notes.append(f"previews or maps of the first picture are left out ({left_out})")
-        return numbers
-
-    def _is_view(self, number, kind):
-        """Whether a picture of an MPO file is a view of the scene. One of no stated kind is, if it is as large as the first."""
-        if kind == "Undefined":
+        views = [0]
+        for number in range(1, count):
             with contextlib.suppress(Exception):  # a damaged picture is no view
                 other = Image.open(self._file, formats=["JPEG"])
                 other.seek(number)
-                return other.size == self._image.size
-        return kind.startswith("Multi-Frame Image")
+                if other.size == self._image.size:
+                    views.append(number)
+        if len(views) < count:
+            left_out = f"{count - len(views)} of {count} pictures in the file"
+            self.notes.append(f"previews or maps of the first picture are left out ({left_out})")
+        return views
 
     def metadata(self, number=0):
         """The `Metadata` of the file; of a TIFF that of its page `number`."""
@@ -364,7 +360,7 @@ def _frame(image, managed=True, file=None, notes=None):
     if image.mode in _GRAY_OF_MORE_BITS:
         return _deep_frame(_sixteen_bits(image), None, _orientation(image), profile if managed else None)
     if image.mode == "F":
-        raise InputError(_FLOAT)
+        raise InputError("floating-point values have no fixed range; save it with 8 or 16 bits")
     with contextlib.suppress(Exception):  # unreadable EXIF is no reason to lose the image
         image = ImageOps.exif_transpose(image)
     pixels, alpha = [], []
@@ -467,9 +463,6 @@ def _of_gamma(gamma):
     return np.round(255 * encoded).astype(np.uint8)
 
 
-_FLOAT = "floating-point values have no fixed range; save it with 8 or 16 bits"
-
-
 def _sixteen_bits(image):
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
@@ -525,15 +518,9 @@ _TIFF_STRUCTURE = {
     332, 334, 336, *range(338, 348), *range(512, 522), *range(529, 533), 700, 33723, 34377, 34665, 34675, 34853, 37724, 40965,
 }
 # fmt: on
-_TIFF_KINDS = {
-    "minisblack": "gray",
-    "miniswhite": "gray",
-    "rgb": "RGB",
-    "palette": "palette",
-    "separated": "CMYK",
-    "ycbcr": "YCbCr",
-    "cielab": "Lab",
-}
+# Samples of a pixel, without transparency.
+_TIFF_COLOURS = {"MINISBLACK": 1, "MINISWHITE": 1, "PALETTE": 1, "RGB": 3, "YCBCR": 3, "CIELAB": 3, "SEPARATED": 4}
+_TIFF_DEEP = ("MINISBLACK", "MINISWHITE", "RGB")  # read with up to 16 bits a sample
 
 
 def _tiff_pages(file, notes):
@@ -559,22 +546,19 @@ def _tiff_frame(file, number, page, managed, max_pixels):
         with Image.open(file, formats=["TIFF"]) as image:
             image.seek(page.index)
             return _frame(image, managed)
-    channels, extra = page.samplesperpixel, [tifffile.EXTRASAMPLE(kind).name for kind in page.extrasamples]
-    if page.nodata not in (0, None) or page.dtype.kind != "u":
-        raise InputError(_FLOAT)
-    values = page.asarray().reshape(-1)
-    if page.planarconfig == 2 and channels > 1:
-        values = np.moveaxis(values.reshape(channels, page.imagelength, page.imagewidth), 0, -1)
-    values = values.reshape(page.imagelength, page.imagewidth, channels)
+    values = page.asarray()
+    if page.planarconfig == 2 and page.samplesperpixel > 1:
+        values = np.moveaxis(values, 0, -1)
+    values = values.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
     if page.bitspersample < 16:
         values = (values.astype(np.uint32) * 65535 // (2**page.bitspersample - 1)).astype(np.uint16)
-    colours = channels - len(extra)
+    colours = page.samplesperpixel - len(page.extrasamples)
     pixels, alpha = values[..., :colours], None
-    if page.photometric.name.lower() == "miniswhite":
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         pixels = 65535 - pixels
-    if extra and extra[0] in ("ASSOCALPHA", "UNASSALPHA"):
+    if page.extrasamples and page.extrasamples[0] in (1, 2):
         alpha = np.ascontiguousarray(values[..., colours])
-        if extra[0] == "ASSOCALPHA":  # colours are stored multiplied by alpha
+        if page.extrasamples[0] == 1:  # colours are stored multiplied by alpha
             scale = np.maximum(alpha, 1)[..., None].astype(np.uint32)
             pixels = np.minimum((pixels.astype(np.uint32) * 65535 + scale // 2) // scale, 65535).astype(np.uint16)
     pixels = pixels[..., 0] if colours == 1 else pixels
@@ -583,37 +567,19 @@ def _tiff_frame(file, number, page, managed, max_pixels):
 
 
 def _check_tiff(page):
-    kind = page.photometric.name.lower()
-    bits, layout = page.bitspersample, page.sampleformat
-    extra = len(page.extrasamples)
-    if page.imagedepth > 1:
-        raise InputError("volumes are not photographs; save each layer as a picture of its own")
-    if kind not in _TIFF_KINDS:
-        raise InputError(f"TIFF of the kind {kind.upper()} is not read; save it as gray or RGB of 8 or 16 bits")
-    if not isinstance(bits, int):
-        raise InputError("samples of different depths are not read; save it with 8 or 16 bits")
-    if layout == 3:
-        raise InputError(_FLOAT)
-    if layout not in (1, 4):
-        raise InputError(f"{bits}-bit samples of signed or complex numbers have no black; save it with 8 or 16 bits")
-    if bits > 16:
-        raise InputError(f"integers of {bits} bits have no fixed range; save it with 8 or 16 bits")
-    expected = {"gray": 1, "palette": 1, "CMYK": 4}.get(_TIFF_KINDS[kind], 3)
-    if page.samplesperpixel - extra != expected:
+    """Refuse, by its name, what has no sure meaning as a picture, such as signed numbers, or is decoded wrongly by Pillow."""
+    kind, bits, samples = page.photometric.name, page.bitspersample, page.samplesperpixel
+    sign = tifffile.SAMPLEFORMAT(page.sampleformat).name
+    planes, extra = page.planarconfig == 2 and samples > 1, page.extrasamples
+    is_picture = page.imagedepth == 1 and samples - len(extra) == _TIFF_COLOURS.get(kind)
+    has_white = sign in ("UINT", "VOID") and isinstance(bits, int) and bits <= (16 if kind in _TIFF_DEEP else 8)
+    has_meaning = list(extra).count(0) < 2 and not (extra and kind in ("MINISWHITE", "CIELAB"))
+    is_misread = planes and (kind == "YCBCR" or (extra and has_white and bits <= 8))
+    if not (is_picture and has_white and has_meaning) or is_misread:
         raise InputError(
-            f"{page.samplesperpixel} samples a pixel are no {_TIFF_KINDS[kind]} picture; save it as gray or RGB"
+            f"TIFF of the kind {kind} with {samples} {sign} samples of {bits} bits{' in separate planes' * planes}"
+            f"{' and further channels' * bool(extra)} is not read; save it as gray or RGB of 8 or 16 bits"
         )
-    if bits > 8 and _TIFF_KINDS[kind] not in ("gray", "RGB"):
-        raise InputError(f"{_TIFF_KINDS[kind]} of {bits} bits is not read; save it as gray or RGB of 16 bits")
-    if list(page.extrasamples).count(0) > 1:
-        raise InputError(f"{extra} further samples a pixel of unknown meaning are not read; save it as gray or RGB")
-    if extra and bits <= 8 and (page.planarconfig == 2 or kind in ("miniswhite", "cielab")):
-        how = "in separate planes" if page.planarconfig == 2 else f"of the kind {kind.upper()}"
-        raise InputError(f"8 bits {how} with transparency are not read; save it as interleaved gray or RGB")
-    if kind == "miniswhite" and 1 in page.extrasamples:
-        raise InputError("white as 0, multiplied by alpha, has no sure meaning; save it as gray whose black is 0")
-    if kind == "ycbcr" and page.planarconfig == 2:
-        raise InputError("YCbCr in separate planes is not read; save it as RGB")
 
 
 def _tiff_metadata(file, page):
@@ -673,7 +639,6 @@ def _metadata(image, file, notes):
 
 _EXTENDED_XMP, _PHOTOSHOP = b"http://ns.adobe.com/xmp/extension/\0", b"Photoshop 3.0\0"
 _NOT_TEXT = ("xml:com.adobe.xmp", "raw profile type exif", "raw profile type app1", "raw profile type icc")
-_EXIF_SIZES = {0xA002: 0, 0xA003: 1}
 
 
 def _mended_exif(block, size):
@@ -682,29 +647,24 @@ def _mended_exif(block, size):
         return block
     data, order = bytearray(block), "<" if block[:2] == b"II" else ">"
 
+    def read(kind, place):
+        return struct.unpack_from(order + kind, data, place)[0]
+
     def entries(start):
-        (count,) = struct.unpack_from(f"{order}H", data, start)
-        return [
-            (*struct.unpack_from(f"{order}HH", data, place), place + 8)
-            for place in range(start + 2, start + 2 + 12 * count, 12)
-        ]
+        """{tag: (type and place of its value)} of the directory at `start`."""
+        places = range(start + 2, start + 2 + 12 * read("H", start), 12)
+        return {read("H", place): ("I" if read("H", place + 2) == 4 else "H", place + 8) for place in places}
 
-    def put(place, kind, value):
-        struct.pack_into(order + {3: "H", 4: "I"}.get(kind, "H"), data, place, value)
-
-    (first,) = struct.unpack_from(f"{order}I", data, 4)
-    directory, turned = entries(first), False
-    for tag, kind, place in directory:
-        if tag == ExifTags.Base.Orientation:
-            turned = struct.unpack_from(f"{order}H", data, place)[0] in (5, 6, 7, 8)
-            put(place, kind, 1)
-    width, height = size[::-1] if turned else size
-    for tag, _, place in directory:
-        if tag == ExifTags.IFD.Exif:
-            for inner, kind, where in entries(struct.unpack_from(f"{order}I", data, place)[0]):
-                if inner in _EXIF_SIZES:
-                    put(where, kind, (width, height)[_EXIF_SIZES[inner]])
-    struct.pack_into(f"{order}I", data, first + 2 + 12 * len(directory), 0)  # the directory of the thumbnail
+    first = read("I", 4)
+    directory = entries(first)
+    if orientation := directory.get(ExifTags.Base.Orientation):
+        size = size[::-1] if read("H", orientation[1]) in (5, 6, 7, 8) else size
+        struct.pack_into(order + orientation[0], data, orientation[1], 1)
+    inner = entries(read("I", directory[ExifTags.IFD.Exif][1])) if ExifTags.IFD.Exif in directory else {}
+    for tag, side in zip((ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight), size, strict=True):
+        if tag in inner:
+            struct.pack_into(order + inner[tag][0], data, inner[tag][1], side)
+    struct.pack_into(f"{order}I", data, first + 2 + 12 * read("H", first), 0)  # the directory of the thumbnail
     return bytes(data)
 
 
@@ -946,12 +906,13 @@ def _encode_tiff(frames, each, quality, compression="zlib", **_):
                 software=False,
                 **resolution,
             )
-    if any(pointers):
-        _append_directories(buffer, pointers)
+    _append_directories(buffer, pointers, large)
     return buffer.getvalue()
 
 
 _HEADER = b"II*\0\x08\0\0\0"
+# tifffile writes no pointers to EXIF and GPS, but unused tags of the same order, which become such pointers.
+_PLACEHOLDERS = {ExifTags.IFD.Exif: ExifTags.IFD.Exif - 1, ExifTags.IFD.GPSInfo: ExifTags.IFD.GPSInfo - 2}
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
 
 
@@ -971,32 +932,15 @@ def _reloaded(block):
     return directory
 
 
-def _append_directories(buffer, pointers):
-    """Write each page's directory again, with pointers to EXIF and GPS, which tifffile does not write, behind what is there."""
+def _append_directories(buffer, pages, large):
+    """Write EXIF and GPS, {pointer's tag: directory} of each page, behind the pages, and point to them from `_PLACEHOLDERS`."""
     buffer.seek(0)
-    written = tifffile.TiffFile(buffer)
-    count, entry, offset = ("<Q", "<HHQQ", "<Q") if written.is_bigtiff else ("<H", "<HHII", "<I")
-    link = 8 if written.is_bigtiff else 4  # where the place of the next directory stands
-    for start, own in zip([page.offset for page in written.pages], pointers, strict=True):
-        buffer.seek(start)
-        (entries,) = struct.unpack(count, buffer.read(struct.calcsize(count)))
-        kept = [buffer.read(struct.calcsize(entry)) for _ in range(entries)]
-        following = buffer.read(struct.calcsize(offset))
-        for tag, values in own.items():
-            kept.append(struct.pack(entry, tag, 4, 1, end := _even_end(buffer)))
-            buffer.write(_directory(values, end))
-        kept.sort(key=lambda raw: struct.unpack_from("<H", raw))
-        place = _even_end(buffer)
-        buffer.write(struct.pack(count, len(kept)) + b"".join(kept) + following)
-        end = buffer.tell()
-        buffer.seek(link)
-        buffer.write(struct.pack(offset, place))
-        link = end - struct.calcsize(offset)
-
-
-def _even_end(buffer):
-    end = buffer.seek(0, io.SEEK_END)
-    return buffer.seek(end + end % 2)
+    for page, own in zip(tifffile.TiffFile(buffer).pages, pages, strict=True):
+        for pointer, values in own.items():
+            end = buffer.seek(0, io.SEEK_END)
+            buffer.write(b"\0" * (end % 2) + _directory(values, end + end % 2))
+            buffer.seek(page.tags[_PLACEHOLDERS[pointer]].offset)
+            buffer.write(struct.pack("<HHQQ" if large else "<HHII", pointer, 4, 1, end + end % 2))
 
 
 def _tiff_tags(metadata):
@@ -1012,7 +956,8 @@ def _tiff_tags(metadata):
             tags.append((tag, kind, len(data) // _TYPE_BYTES[kind], data, True))
         for pointer in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
             if inner := {tag: value for tag, value in exif.get_ifd(pointer).items() if tag != ExifTags.IFD.Interop}:
-                directories[int(pointer)] = inner
+                directories[pointer] = inner
+                tags.append((_PLACEHOLDERS[pointer], 4, 1, 0, True))
     if metadata.xmp:
         tags.append((700, 1, len(metadata.xmp), metadata.xmp, True))
     if metadata.photoshop:

@@ -152,8 +152,8 @@ def test_extreme_shapes_go_through_every_geometry(size, geometry, tmp_path):
         (encoded(SMOOTH, "PNG")[:-60], "cannot be decoded"),
         (png(30_000, 30_000, 8, 2), "pixels"),
         (png(9_000, 8_000, 8, 2), "9000 × 8000 pixels"),
-        (encoded(np.ones((4, 4), np.float32), "TIFF"), "floating-point"),
-        (encoded(np.full((4, 4), 1 << 20, np.int32), "TIFF"), "16 bits"),
+        (encoded(np.ones((4, 4), np.float32), "TIFF"), "IEEEFP samples of 32 bits"),
+        (encoded(np.full((4, 4), 1 << 20, np.int32), "TIFF"), "INT samples of 32 bits"),
     ],
     ids=["empty", "text", "postscript", "truncated", "truncated-png", "bomb", "large", "float", "int32"],
 )
@@ -253,38 +253,35 @@ def test_tiff_in_palette_cmyk_and_lab():
 @pytest.mark.parametrize(
     ("values", "options", "reason"),
     [
-        (GRADIENT.astype("i1"), dict(photometric="minisblack"), "8-bit samples of signed"),
-        (GRADIENT.astype("i2"), dict(photometric="minisblack"), "16-bit samples of signed"),
-        (COLOURS.astype("i2"), dict(photometric="rgb"), "16-bit samples of signed"),
-        (GRADIENT.astype("u4"), dict(photometric="minisblack"), "integers of 32 bits"),
-        (COLOURS.astype("u4"), dict(photometric="rgb"), "integers of 32 bits"),
-        *[
-            (GRADIENT.astype(kind) / 255, dict(photometric="minisblack"), "floating-point")
-            for kind in ("f2", "f4", "f8")
-        ],
-        *[(COLOURS.astype(kind) / 255, dict(photometric="rgb"), "floating-point") for kind in ("f2", "f4", "f8")],
-        (np.zeros((9, 9, 4), "u2"), dict(photometric="separated"), "CMYK of 16 bits"),
-        (np.zeros((9, 9, 3), "u2"), dict(photometric="cielab"), "Lab of 16 bits"),
+        (GRADIENT.astype("i1"), dict(photometric="minisblack"), "1 INT samples of 8 bits"),
+        (GRADIENT.astype("i2"), dict(photometric="minisblack"), "1 INT samples of 16 bits"),
+        (COLOURS.astype("i2"), dict(photometric="rgb"), "3 INT samples of 16 bits"),
+        (GRADIENT.astype("u4"), dict(photometric="minisblack"), "1 UINT samples of 32 bits"),
+        (COLOURS.astype("u4"), dict(photometric="rgb"), "3 UINT samples of 32 bits"),
+        *[(GRADIENT.astype(kind) / 255, dict(photometric="minisblack"), "1 IEEEFP") for kind in ("f2", "f4", "f8")],
+        *[(COLOURS.astype(kind) / 255, dict(photometric="rgb"), "3 IEEEFP") for kind in ("f2", "f4", "f8")],
+        (np.zeros((9, 9, 4), "u2"), dict(photometric="separated"), "SEPARATED with 4 UINT samples of 16 bits"),
+        (np.zeros((9, 9, 3), "u2"), dict(photometric="cielab"), "CIELAB with 3 UINT samples of 16 bits"),
         (
             np.zeros((9, 9, 3), "u2"),
             dict(photometric="minisblack", planarconfig="contig", extrasamples=["unspecified"] * 2),
-            "unknown meaning",
+            "MINISBLACK with 3 UINT samples of 16 bits and further channels",
         ),
         *[
-            (
-                np.zeros((9, 9, 1 + channels), "u1"),
-                dict(ALPHA, photometric=kind),
-                f"kind {kind.upper()} with transparency",
-            )
-            for kind, channels in (("miniswhite", 1), ("cielab", 3))
+            (np.zeros((9, 9, samples), "u1"), dict(ALPHA, photometric=kind), f"{samples} UINT.* and further channels")
+            for kind, samples in (("miniswhite", 2), ("cielab", 4))
         ],
-        (np.zeros((4, 9, 9), "u1"), dict(ALPHA, photometric="rgb", planarconfig="separate"), "in separate planes with"),
+        (
+            np.zeros((4, 9, 9), "u1"),
+            dict(ALPHA, photometric="rgb", planarconfig="separate"),
+            "in separate planes and further channels",
+        ),
         (
             np.zeros((9, 9, 2), "u2"),
             dict(ALPHA, photometric="miniswhite", extrasamples=["assocalpha"]),
-            "white as 0, multiplied by alpha",
+            "MINISWHITE with 2 UINT samples of 16 bits and further channels",
         ),
-        (np.zeros((3, 9, 9), "u1"), dict(photometric="ycbcr", planarconfig="separate"), "YCbCr in separate planes"),
+        (np.zeros((3, 9, 9), "u1"), dict(photometric="ycbcr", planarconfig="separate"), "YCBCR.* in separate planes"),
         (GRADIENT.astype("u2"), dict(photometric="cfa", extratags=[(33421, 3, 2, (2, 2), True)]), "kind CFA"),
     ],
 )

@@ -313,16 +313,14 @@ def test_the_public_name_of_a_reverse_proxy(asgi):
 
 def test_opened_to_others_it_says_what_is_open(capfd, monkeypatch):
     monkeypatch.setattr(server.uvicorn, "Server", Stopped)
-    listening = server.listen(free_port(), open_to_others=True)
-    assert listening.getsockname()[0] == "0.0.0.0"
-    with contextlib.closing(listening):
-        server.serve(None, listening, title="A page", open_to_others=True, browser=False, visitors=8)
+    place = server.Place(free_port(), open_to_others=True, browser=False, visitors=8)
+    server.serve(None, "A page", place)
     said = capfd.readouterr().err
     assert "open to everyone who can reach port" in said
     assert "8 requests at once, 2 for one address" in " ".join(said.split())
     assert "no password and no encryption" in said
-    assert socket.gethostname() in server.names(open_to_others=True)
-    assert not server.names()
+    assert socket.gethostname() in place.names
+    assert not server.Place().names
 
 
 class Stopped:
@@ -334,7 +332,8 @@ class Stopped:
         pass
 
     async def serve(self, sockets):
-        pass
+        assert sockets[0].getsockname()[0] == "0.0.0.0"
+        sockets[0].close()
 
 
 def free_port():
@@ -506,7 +505,7 @@ def test_a_failure_of_ours_says_nothing_of_the_machine(asgi, caplog):
     async def cannot(request, body):
         raise InputError("Cannot write /home/somebody/answers.sqlite: no space is left there.")
 
-    app = server.application("photos.html", {"/fails": fails, "/cannot": cannot}, {})
+    app = server.application("photos.html", {"/fails": fails, "/cannot": cannot}, {}, server.Place())
     for path in ("/fails", "/cannot"):
         status, _, answer = asgi(app, "POST", path)
         assert (status, answer["error"]) == (500, decoding.FAILED)
@@ -540,8 +539,6 @@ def test_what_cannot_be_served_is_one_sentence(photo_server, capsys):
         with pytest.raises(SystemExit):
             __main__.main([*arguments, "--no-browser"])
         assert "'0' is not a whole number from 1 to" in capsys.readouterr().err
-    with pytest.raises(InputError, match="from 1 to 65535"):
-        server.listen(0)
 
 
 def test_a_run_folder_without_networks_ends_the_server_with_a_sentence(capfd):
@@ -571,7 +568,7 @@ def round_of(tmp_path, asgi):
         pictures.path(image).write_text(f"{image} real")
         pictures.path(image, "polychromify").write_text(f"{image} colorized")
     store = turing.Store(tmp_path / "answers.sqlite")
-    app = turing_page.application(Prepared(pictures), store, length=4)
+    app = turing_page.application(Prepared(pictures), store, turing_page.server.Place(), length=4)
 
     def send(path, address="127.0.0.1", **request):
         status, _, answer = asgi(app, "POST", path, json.dumps(request).encode(), address=address)

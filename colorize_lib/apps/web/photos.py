@@ -12,13 +12,13 @@ from colorize_lib.apps.web import decoding, server, studio
 from colorize_lib.images import MAX_PIXELS
 
 
-def application(photographs, room, visitors=server.VISITORS, names=()):
+def application(photographs, room, place):
     """The page as an ASGI application.
 
     Args:
         photographs: list of `colorize_lib.dataset.Photograph` that the page offers.
         room: `studio.Studio`, which the application starts and stops.
-        visitors, names: see `server.application`.
+        place: `server.Place`.
     """
     offered = {photo.name: photo for photo in photographs}
     listed = [{"name": photo.name, "title": photo.title, "credit": photo.credit} for photo in photographs]
@@ -53,7 +53,7 @@ def application(photographs, room, visitors=server.VISITORS, names=()):
 
     actions = {f"/{do}": action(do) for do in ("open", "preview", "download")}
     files = {"/state": state, "/photographs/{name:path}": photograph}
-    return server.application("photos.html", actions, files, visitors, lifespan, names)
+    return server.application("photos.html", actions, files, place, lifespan)
 
 
 def _settings(request):
@@ -66,38 +66,17 @@ def _settings(request):
         raise decoding.Refused("The request is damaged: load the page again.") from error
 
 
-def serve(
-    photographs,
-    run_folders=(),
-    *,
-    port=server.PORT,
-    open_to_others=False,
-    public_names=(),
-    visitors=server.VISITORS,
-    **options,
-):
+def serve(photographs, run_folders, place):
     """Serve the page until it is stopped.
 
     Args:
         photographs: see `application`.
         run_folders: runs whose networks are offered next to the bundled and the public ones.
-        port, open_to_others: see `server.listen`.
-        public_names: names under which a reverse proxy makes the page known.
-        visitors: requests that are worked on or wait at once.
-        options: of `server.serve`.
+        place: `server.Place`.
 
     Raises:
         InputError: the port is taken, or a run folder holds no network.
     """
     room = studio.Studio(run_folders)
-    app = application(photographs, room, visitors, server.names(open_to_others, public_names))
-    server.serve(
-        app,
-        server.listen(port, open_to_others),
-        title="The page that colorizes photographs",
-        open_to_others=open_to_others,
-        public_names=public_names,
-        visitors=visitors,
-        check=room.wait_until_ready,
-        **options,
-    )
+    app = application(photographs, room, place)
+    server.serve(app, "The page that colorizes photographs", place, room.wait_until_ready)

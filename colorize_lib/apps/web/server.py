@@ -34,8 +34,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from colorize_lib.apps.web.decoding import FAILED, Refused
 from colorize_lib.errors import InputError
 
-PORT = 8866
-VISITORS = 24
 MAX_BYTES = 50_000_000  # of a body
 SILENT_SECONDS, BODY_SECONDS, REQUEST_SECONDS = 10, 120, 600
 MAX_WAITING = 256  # connections without a whole request
@@ -56,6 +54,32 @@ This page is open to everyone who can reach port {port} of this machine, at {pla
 Whoever opens it can have photographs colorized or take part in the Turing test, with this machine's processor and memory: at
 most {visitors} requests at once, {each} for one address. There is no password and no encryption: photographs and answers can be
 read on the way. Nothing else of this machine is served. Stop it with Ctrl+C when it is no longer needed."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a page is served, and to whom.
+
+    Attributes:
+        port: on which the server listens.
+        open_to_others: let other machines in.
+        public_names: names under which a reverse proxy on this machine makes the page known; the proxy then says what address a
+            visitor has.
+        visitors: requests that are worked on or wait at once.
+        browser: open the page in the user's browser.
+    """
+
+    port: int = 8866
+    open_to_others: bool = False
+    public_names: tuple = ()
+    visitors: int = 24
+    browser: bool = True
+
+    @property
+    def names(self):
+        """Names under which the server is known, "HOST" or "HOST:PORT", next to localhost and addresses in numbers."""
+        own = socket.gethostname()
+        return [*self.public_names, *([own, f"{own}.local"] if self.open_to_others else [])]
 
 
 class Busy(Exception):
@@ -95,7 +119,7 @@ class Limiter:
 class Admission:
     """Admits requests: `visitors` at once, a quarter of them for one address, `most_bytes` of bodies together, and a `Rate`."""
 
-    def __init__(self, visitors=VISITORS, rate=Rate(120, 0.5), most_bytes=400_000_000):
+    def __init__(self, visitors, rate=Rate(120, 0.5), most_bytes=400_000_000):
         if visitors < 1:
             raise InputError(f"The number of visitors is {visitors}: it must be at least 1.")
         self.visitors, self.each, self.most_bytes = visitors, max(2, visitors // 4), most_bytes
@@ -119,18 +143,17 @@ class Admission:
             self._bytes -= size
 
 
-def application(page, actions, files, visitors=VISITORS, lifespan=None, names=()):
+def application(page, actions, files, place, lifespan=None):
     """The application of one page.
 
     Args:
         page: name of its HTML file in `static`.
         actions: {path: async function of (request, body) → starlette `Response`, or a value that becomes JSON}, by POST.
         files: {path: function of the path's {parameters} → (media type, bytes), or None}, by GET.
-        visitors: see `Admission`.
+        place: `Place`.
         lifespan: see `Starlette`.
-        names: under which the server is known, "HOST" or "HOST:PORT", next to those of this machine.
     """
-    admission = Admission(visitors)
+    admission = Admission(place.visitors)
     static = {f"/{path.name}": path for path in _STATIC.iterdir() if path.suffix != ".html"} | {"/": _STATIC / page}
     contents = {path: (_TYPES[file.suffix], file.read_bytes()) for path, file in static.items()}
 
@@ -165,7 +188,7 @@ def application(page, actions, files, visitors=VISITORS, lifespan=None, names=()
     routes += [Route(path, get(content)) for path, content in files.items()]
     routes += [Route(path, post(action), methods=["POST"]) for path, action in actions.items()]
     starlette = Starlette(routes=routes, exception_handlers={HTTPException: _refused}, lifespan=lifespan)
-    return Guard(starlette, names)
+    return Guard(starlette, place.names)
 
 
 async def _body(request):
@@ -250,7 +273,7 @@ class Guard:
 
     Args:
         app: ASGI application.
-        names: see `application`.
+        names: see `Place`.
     """
 
     def __init__(self, app, names=()):
@@ -352,10 +375,8 @@ def listen(port, open_to_others=False):
     """A socket that listens on `port` of this machine alone, or of all its addresses.
 
     Raises:
-        InputError: the port is taken, not allowed, or none.
+        InputError: the port is taken or not allowed.
     """
-    if not 1 <= port <= 65535:
-        raise InputError(f"The port is {port}: it must be a number from 1 to 65535.")
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -369,28 +390,25 @@ def listen(port, open_to_others=False):
     return listening
 
 
-def serve(app, listening, *, title, open_to_others=False, browser=True, public_names=(), visitors=VISITORS, check=None):
+def serve(app, title, place, check=None):
     """Serve an application until it is stopped.
 
     Args:
         app: of `application`.
-        listening: of `listen`.
         title: what the page is, for the terminal.
-        open_to_others: say what is open to whom.
-        browser: open the page in the user's browser.
-        public_names: if there are any, a reverse proxy on this machine says what address a visitor has.
-        visitors: for the terminal.
+        place: `Place`.
         check: coroutine function that runs next to the server; an `InputError` that it raises ends both.
 
     Raises:
-        InputError: of `check`.
+        InputError: of `check`, or the port is taken.
     """
-    port = listening.getsockname()[1]
-    address = f"http://127.0.0.1:{port}/"
-    if open_to_others:
-        places = ", ".join(f"http://{place}:{port}/" for place in _addresses()) or "its address"
-        each = Admission(visitors).each
-        print(_OPEN.format(port=port, places=places, visitors=visitors, each=each), file=sys.stderr, flush=True)
+    listening = listen(place.port, place.open_to_others)
+    address = f"http://127.0.0.1:{place.port}/"
+    if place.open_to_others:
+        places = ", ".join(f"http://{other}:{place.port}/" for other in _addresses()) or "its address"
+        each = Admission(place.visitors).each
+        text = _OPEN.format(port=place.port, places=places, visitors=place.visitors, each=each)
+        print(text, file=sys.stderr, flush=True)
     config = uvicorn.Config(
         app,
         http=TimedProtocol,
@@ -400,7 +418,7 @@ def serve(app, listening, *, title, open_to_others=False, browser=True, public_n
         server_header=False,
         timeout_keep_alive=SILENT_SECONDS,
         timeout_graceful_shutdown=3,
-        proxy_headers=bool(public_names),
+        proxy_headers=bool(place.public_names),
         forwarded_allow_ips="127.0.0.1",
         h11_max_incomplete_event_size=16 << 10,
     )
@@ -411,7 +429,7 @@ def serve(app, listening, *, title, open_to_others=False, browser=True, public_n
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)
         print(f"{title} is at {address} (stop it with Ctrl+C)", flush=True)
-        if browser:
+        if place.browser:
             asyncio.get_running_loop().run_in_executor(None, webbrowser.open, address)
         checking = asyncio.create_task(check()) if check else None
         await asyncio.wait({serving, *([checking] if check else [])}, return_when=asyncio.FIRST_COMPLETED)
@@ -424,12 +442,6 @@ def serve(app, listening, *, title, open_to_others=False, browser=True, public_n
 
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run())
-
-
-def names(open_to_others=False, public_names=()):
-    """Names under which the server is known, next to localhost and addresses in numbers."""
-    own = socket.gethostname()
-    return [*public_names, *([own, f"{own}.local"] if open_to_others else [])]
 
 
 def _addresses():

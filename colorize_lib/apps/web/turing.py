@@ -91,13 +91,13 @@ def _prepare(reports, run_folders, photographs):
         reports.send(("pictures", str(pictures.folder)))
 
 
-def application(preparation, store, visitors=server.VISITORS, names=(), length=turing.LENGTH):
+def application(preparation, store, place, length=turing.LENGTH):
     """The page as an ASGI application.
 
     Args:
         preparation: `Preparation`, which the application starts and stops.
         store: `turing.Store`.
-        visitors, names: see `server.application`.
+        place: `server.Place`.
         length: questions of a round.
     """
     limiter = server.Limiter(NEW)
@@ -174,7 +174,7 @@ def application(preparation, store, visitors=server.VISITORS, names=(), length=t
 
     actions = {f"/{function.__name__}": action(function) for function in (start, resume, answer, forget)}
     files = {"/state": state, "/pictures/{name}": picture}
-    return server.application("turing.html", actions, files, visitors, lifespan, names)
+    return server.application("turing.html", actions, files, place, lifespan)
 
 
 def _question(store, pictures, participant, first=None):
@@ -227,38 +227,17 @@ def _end(store, pictures, participant, first):
     }
 
 
-def serve(
-    photographs,
-    store,
-    run_folders=(),
-    *,
-    port=server.PORT,
-    open_to_others=False,
-    public_names=(),
-    visitors=server.VISITORS,
-    **options,
-):
+def serve(photographs, store, run_folders, place):
     """Serve the page until it is stopped.
 
     Args:
         photographs, run_folders: see `Preparation`.
         store: `turing.Store`.
-        port, open_to_others: see `server.listen`.
-        public_names: names under which a reverse proxy makes the page known.
-        visitors: requests that are worked on or wait at once.
-        options: of `server.serve`.
+        place: `server.Place`.
 
     Raises:
         InputError: the port is taken, a run folder holds no network, or no photograph has colours.
     """
     preparation = Preparation(run_folders, photographs)
-    server.serve(
-        application(preparation, store, visitors, server.names(open_to_others, public_names)),
-        server.listen(port, open_to_others),
-        title="The Turing test",
-        open_to_others=open_to_others,
-        public_names=public_names,
-        visitors=visitors,
-        check=preparation.wait_until_ready,
-        **options,
-    )
+    app = application(preparation, store, place)
+    server.serve(app, "The Turing test", place, preparation.wait_until_ready)
