@@ -190,10 +190,10 @@ def read_json(path, what):
         ) from error
 
 
-def write_csv(path, rows):
-    """Write `rows`, dictionaries with the same keys, as CSV, atomically."""
+def write_csv(path, rows, columns=None):
+    """Write `rows`, dictionaries with the same keys, as CSV, atomically. `columns`: the keys, if there may be no rows."""
     with atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
+        writer = csv.DictWriter(file, columns or rows[0].keys())
         writer.writeheader()
         writer.writerows(rows)
 

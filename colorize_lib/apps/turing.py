@@ -17,7 +17,6 @@ crash. Nothing here imports Keras, so that a process that only asks needs little
 """
 
 import contextlib
-import csv
 import datetime
 import functools
 import hashlib
@@ -162,20 +161,8 @@ CREATE TABLE IF NOT EXISTS trials (
     UNIQUE (participant, image)
 );
 """
-COLUMNS = (
-    "participant",
-    "day",
-    "number",
-    "form",
-    "image",
-    "model",
-    "pictures",
-    "colorized",
-    "answer",
-    "right",
-    "seconds",
-)
-COLUMNS += ("dropped",)
+COLUMNS = ("participant", "day", "number", "form", "image", "model", "pictures", "colorized", "answer")
+COLUMNS += ("right", "seconds", "dropped")
 
 
 @dataclass(frozen=True)
@@ -344,10 +331,7 @@ class Store:
     def export(self, path):
         """Write all answers to a CSV file, atomically, one line each; returns how many. Raises InputError."""
         answers = self.answers()
-        with files.atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(answers)
+        files.write_csv(path, answers, COLUMNS)
         return len(answers)
 
 
@@ -376,21 +360,6 @@ def draw(images, models, length, shown, rng):
         left.remove(image)
         questions.append((image, model, colorized))
     return questions
-
-
-def wilson(right, count, z=1.959963984540054):
-    """Wilson's interval of a rate, 95 % by default: (rate, low, high); NaN where `count` is 0.
-
-    Wilson 1927, "Probable inference, the law of succession, and statistical inference". It takes answers as independent, which
-    those of one person are not quite.
-    """
-    if not count:
-        return math.nan, math.nan, math.nan
-    rate, square = right / count, z * z
-    centre = (rate + square / (2 * count)) / (1 + square / count)
-    half = z / (1 + square / count) * math.sqrt(rate * (1 - rate) / count + square / (4 * count * count))
-    # At 0 and 1 the bounds are exact; floating point leaves 1e-17.
-    return rate, 0.0 if right == 0 else centre - half, 1.0 if right == count else centre + half
 
 
 def statistics(answers):
@@ -429,8 +398,16 @@ def statistics(answers):
 
 
 def _rate(answers):
-    right = sum(answer["right"] for answer in answers)
-    return *wilson(right, len(answers)), right, len(answers)
+    """The share of right answers, the ends of Wilson's 95 % interval, and the counts; NaN without answers.
+
+    The interval takes answers as independent, which those of one person are not quite.
+    """
+    from scipy.stats import binomtest
+
+    right, count = sum(answer["right"] for answer in answers), len(answers)
+    if not count:
+        return math.nan, math.nan, math.nan, 0, 0
+    return right / count, *binomtest(right, count).proportion_ci(method="wilson"), right, count
 
 
 PAPER = {"unet_mae": "U-Net (MAE loss)", "gan": "GAN", "vac_gan": "VAC+GAN"}

@@ -9,7 +9,6 @@ writes `bundle/colorize.tar`, or parts of it, and their hashes. The other machin
 `run.py` is `bundled.py` of this package.
 """
 
-import hashlib
 import io
 import re
 import subprocess
@@ -28,47 +27,6 @@ def size(text):
     if not found or not int(found[1]):
         raise InputError(f"{text!r} is not a size of a part: write a number and k, M or G, such as 500M.")
     return int(found[1]) * {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}[found[2]]
-
-
-class _Parts(io.RawIOBase):
-    """A file that is written in hashed parts of at most `limit` bytes; None: in one piece."""
-
-    def __init__(self, path, limit):
-        self.path, self.limit, self.hashes = path, limit, {}
-        self._file = None
-
-    def writable(self):
-        return True
-
-    def write(self, data):
-        data = memoryview(data)
-        written = len(data)
-        while len(data):
-            if self._file is None or self._room == 0:
-                self._next()
-            chunk = data[: self._room] if self.limit else data
-            self._file.write(chunk)
-            self._hash.update(chunk)
-            if self.limit:
-                self._room -= len(chunk)
-            data = data[len(chunk) :]
-        return written
-
-    def _next(self):
-        self._end()
-        name = self.path.name + (f".{len(self.hashes):03d}" if self.limit else "")
-        self._file, self._hash = self.path.with_name(name).open("wb"), hashlib.sha256()
-        self._name, self._room = name, self.limit or 1
-
-    def _end(self):
-        if self._file is not None:
-            self._file.close()
-            self.hashes[self._name] = self._hash.hexdigest()
-
-    def close(self):
-        if not self.closed:
-            self._end()
-        super().close()
 
 
 def bundle(datasets, output, wheels, part=None):
@@ -106,7 +64,7 @@ def bundle(datasets, output, wheels, part=None):
         output.mkdir(parents=True, exist_ok=True)
         for old in [*output.glob("colorize.tar*"), *output.glob("SHA256SUMS")]:
             old.unlink()
-        with _Parts(output / "colorize.tar", part) as stream, tarfile.open(fileobj=stream, mode="w|") as archive:
+        with tarfile.open(output / "colorize.tar", "w") as archive:
             for path, name in sources:
                 archive.add(path, f"{FOLDER}/{name}", recursive=False, filter=_anonymous)
             commit = tarfile.TarInfo(f"{FOLDER}/COMMIT")  # for the manifests of the other machine, which has no git
@@ -115,8 +73,13 @@ def bundle(datasets, output, wheels, part=None):
             )
             commit.size = len(text)
             archive.addfile(commit, io.BytesIO(text))
-    files.write_text(output / "SHA256SUMS", "".join(f"{found}  {name}\n" for name, found in stream.hashes.items()))
-    return [output / name for name in stream.hashes]
+    if part:
+        command = ["split", "-b", str(part), "-d", "-a", "3", "colorize.tar", "colorize.tar."]
+        _run(command, output, f"The archive in {output} cannot be split into parts: is there space for it twice?")
+        (output / "colorize.tar").unlink()
+    written = sorted(output.glob("colorize.tar*"))
+    files.write_text(output / "SHA256SUMS", "".join(f"{files.sha256(path)}  {path.name}\n" for path in written))
+    return written
 
 
 def missing(requirements, wheels):
@@ -153,12 +116,16 @@ def _code():
 
 
 def _git(*arguments):
+    missing = "The code is bundled from a git checkout, and this is not one."
+    return _run(["git", *arguments], files.project_root(), missing)
+
+
+def _run(command, folder, sentence):
+    """What a command prints that runs in `folder`. Raises InputError with the `sentence` if it fails."""
     try:
-        return subprocess.run(
-            ["git", "-C", files.project_root(), *arguments], capture_output=True, text=True, check=True
-        ).stdout
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
-        raise InputError("The code is bundled from a git checkout, and this is not one.") from error
+        raise InputError(sentence) from error
 
 
 def _prepared(home, name):

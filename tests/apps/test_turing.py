@@ -1,6 +1,5 @@
 import csv
 import io
-import math
 import random
 import sqlite3
 import threading
@@ -9,7 +8,6 @@ from collections import Counter
 import numpy as np
 import pytest
 from PIL import Image
-from scipy import stats
 
 import data_prep
 from colorize_lib import __main__, color
@@ -181,14 +179,6 @@ def test_a_damaged_file_is_one_sentence(tmp_path):
     (tmp_path / "answers.sqlite").write_text("no database at all, but longer than a header of one hundred bytes" * 9)
     with pytest.raises(InputError, match=r"Cannot use the answers in .*answers\.sqlite"):
         turing.Store(tmp_path / "answers.sqlite")
-
-
-def test_wilson_against_scipy():
-    for right, count in ((0, 7), (7, 7), (3, 10), (47, 100), (1, 1)):
-        rate, low, high = turing.wilson(right, count)
-        expected = stats.binomtest(right, count).proportion_ci(method="wilson")
-        np.testing.assert_allclose((rate, low, high), (right / count, *expected), atol=1e-12)
-    assert all(math.isnan(value) for value in turing.wilson(0, 0))
 
 
 def test_statistics_of_answers_written_by_hand():

@@ -44,14 +44,14 @@ class Limits:
     patience: int = 5
 
 
-def run(job, content, limits, network=None, stop=None):
+def run(job, content, limits, calls=(), stop=None):
     """Do a job with a file in a process of its own, and return what it sent: (plain value, list of bytes).
 
     Args:
         job: {"do": "open", "preview" or "download"}.
         content: bytes of the file.
         limits: `Limits`.
-        network: whose `predict_ab(preview)` and `colorize(pixels, ab)` do what those of a `Colorizer` do.
+        calls: {name: function}, `predict_ab(preview)` and `colorize(pixels, ab)`, which do what those of a `Colorizer` do.
         stop: `multiprocessing.connection.Connection`; the process ends as soon as something can be read there.
 
     Raises:
@@ -74,7 +74,7 @@ def run(job, content, limits, network=None, stop=None):
             value, buffers = _receive(ours)
             if "call" in value:
                 arrays = [_array(*kind, buffer) for kind, buffer in zip(value["arrays"], buffers, strict=True)]
-                _send_arrays(ours, {}, getattr(network, value["call"])(*arrays))
+                _send_arrays(ours, {}, calls[value["call"]](*arrays))
             elif "refused" in value:
                 raise Refused(value["refused"])
             else:

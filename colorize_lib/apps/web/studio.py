@@ -14,7 +14,8 @@ import signal
 import threading
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -146,9 +147,9 @@ def _work(lane, networks, limits):
             continue
         job, content = message
         try:
-            network = Asked(networks, **networks.settings(job)) if job["do"] != "open" else None
+            calls = networks.calls(job) if job["do"] != "open" else {}
             seconds = limits.seconds * (4 if job["do"] == "download" else 1)  # writing some formats takes long
-            value, buffers = decoding.run(job, content, replace(limits, seconds=seconds), network, lane)
+            value, buffers = decoding.run(job, content, replace(limits, seconds=seconds), calls, lane)
             answer = None, value, buffers
         except Refused as error:
             answer = str(error), None, []
@@ -200,11 +201,8 @@ class Networks:
         label = next(iter(self._found))
         self.colorize(gray, self.predict_ab(gray, label), label)
 
-    def settings(self, job):
-        """What a job asks of a network: its label, hints, vividness (None: its default), and saturation, all checked.
-
-        Returns:
-            The arguments of `Asked`.
+    def calls(self, job):
+        """The functions `predict_ab(preview)` and `colorize(pixels, ab)` by name, with the network and the settings of a job.
 
         Raises:
             Refused: no such network, hint or number.
@@ -221,11 +219,10 @@ class Networks:
         except InputError as error:
             raise Refused(str(error)) from error
         saturation = _number(job, "saturation", 2)
+        vivid, saturation = _number(job, "vivid", 1), 1.0 if saturation is None else saturation
         return {
-            "label": label,
-            "hints": hints,
-            "vivid": _number(job, "vivid", 1),
-            "saturation": 1.0 if saturation is None else saturation,
+            "predict_ab": partial(self.predict_ab, label=label, hints=hints, vivid=vivid),
+            "colorize": partial(self.colorize, label=label, saturation=saturation),
         }
 
     def predict_ab(self, preview, label, hints=(), vivid=None):
@@ -251,25 +248,6 @@ class Networks:
         if label not in self._loaded:
             self._loaded[label] = self._found[label].load()
         return self._loaded[label]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The network of one job, with the job's settings."""
-
-    networks: Networks
-    label: str
-    hints: tuple
-    vivid: float | None
-    saturation: float
-
-    def predict_ab(self, preview):
-        """See `Networks.predict_ab`."""
-        return self.networks.predict_ab(preview, self.label, self.hints, self.vivid)
-
-    def colorize(self, pixels, ab):
-        """See `Networks.colorize`."""
-        return self.networks.colorize(pixels, ab, self.label, self.saturation)
 
 
 def _vivid(colorizer):
