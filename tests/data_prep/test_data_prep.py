@@ -211,6 +211,10 @@ def test_cifar10_is_read_plane_by_plane(cifar):
     np.testing.assert_array_equal(dataset["test"].images[[4]][0, 3, 5], record[1:].reshape(3, 32, 32)[:, 3, 5])
     assert dataset["test"].labels[4] == record[0]
     assert dataset["test"].files[4] == "test_batch.bin:4"
+    for name in ("train", "validation"):
+        for file, label in zip(dataset[name].files, dataset[name].labels, strict=True):
+            batch, number = file.split(":")
+            assert label == (cifar / "cifar-10-batches-bin" / batch).read_bytes()[3073 * int(number)]
     assert dataset["test"].gray.tolist() == [0, 10, 20, 30, 40, 50]
     assert dataset.classes[3] == "cat"
 

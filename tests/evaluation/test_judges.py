@@ -1,6 +1,7 @@
+import keras
 import numpy as np
 import pytest
-import small_models
+from scipy.special import log_softmax
 
 from colorize_lib import color
 from colorize_lib.dataset import Split
@@ -23,9 +24,20 @@ def split():
 
 @pytest.fixture(scope="module")
 def classifier(split):
-    judge = small_models.classifier(3, "vac_classifier", 3e-3, **SMALL)
+    judge = judges.judge(3, 3e-3, **SMALL)
     judge.fit(Batches(split, 15, seed=0, labels=True), epochs=12, verbose=0)
     return judge
+
+
+def test_a_judge_learns_by_the_cross_entropy_of_its_logits(split):
+    judge = judges.judge(3, 0.02, **SMALL)
+    logits = 10 * np.asarray(judge(split.images))
+    judge.network.layers[-1].set_weights([10 * weight for weight in judge.network.layers[-1].get_weights()])
+    found = judge.evaluate(Batches(split, 90, labels=True), verbose=0, return_dict=True)
+    expected = -log_softmax(logits, axis=-1)[np.arange(90), split.labels].mean()
+    assert found["loss"] == pytest.approx(expected, rel=1e-3)
+    assert isinstance(judge.optimizer, keras.optimizers.Adam)
+    assert float(judge.optimizer.learning_rate) == pytest.approx(0.02)
 
 
 class Perfect:
@@ -57,7 +69,7 @@ def test_detector_tells_gray_images_from_real_ones_but_not_real_from_real(split)
     learn, held = split.take(np.arange(60)), split.take(np.arange(60, 90))
 
     def share_right(system):
-        detector = small_models.classifier(2, "vac_classifier", 3e-3, **SMALL)
+        detector = judges.judge(2, 3e-3, **SMALL)
         train, test = (judges.real_and_colorized(part, judges.colorized(system, part)) for part in (learn, held))
         assert train.labels.tolist() == [0] * 60 + [1] * 60
         detector.fit(Batches(train, 15, seed=0, labels=True), epochs=8, verbose=0)
