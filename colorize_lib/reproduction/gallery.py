@@ -16,10 +16,11 @@ from colorize_lib.evaluation import scores
 from colorize_lib.reproduction import results, standalone
 
 WIDTH = 9.2  # inches, a column of GitHub's pages
+NARROW = 500  # pixels of a picture that leaves room for another one next to it
 EACH = 9  # up to so many networks have a panel of their own; more share one
 GRAY = "#808080"  # of text and axes, which are legible on a light and on a dark screen
 # Text stays text, and the same numbers give the same file.
-LOOK = {"svg.fonttype": "none", "svg.hashsalt": "colorize", "font.family": "sans-serif", "font.size": 9}
+LOOK = {"svg.fonttype": "none", "svg.hashsalt": "colorize", "font.family": "sans-serif", "font.size": 10}
 LOOK |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), GRAY)
 BEGIN, END = "<!-- papers: made by `make results` -->", "<!-- end of papers -->"
 
@@ -60,11 +61,11 @@ def curves(histories, groups=None):
     if not shown:
         return None
     own = len(shown) <= EACH
-    groups = groups or {"pattern": "^()", "name": "validation loss"}
+    groups = {"pattern": "^()", "name": "validation loss"} | (groups or {})
     if not own:
         shown = {name: rows for name, rows in shown.items() if re.search(groups["pattern"], name)}
     lines = -(-len(shown) // 3) if own else 1
-    with _figure(2 * lines if own else 4, lines, 3 if own else 1) as (panels, text):
+    with _figure(2.2 * lines if own else 4, lines, 3 if own else 1) as (panels, text):
         keys = {} if own else {name: re.search(groups["pattern"], name)[1] for name in shown}
         chosen = {key: f"C{number}" for number, key in enumerate(sorted(set(keys.values())))}
         for number, (name, rows) in enumerate(shown.items()):
@@ -74,11 +75,11 @@ def curves(histories, groups=None):
                 values = [row.get(column, math.nan) for row in rows]
                 if own:
                     panel.plot(epochs, values, style, color=colour, marker=marker)
-                    panel.set_title(name, fontsize="small")
+                    panel.set_title(name, fontsize="medium")
                 elif column == "val_loss":
                     panel.plot(epochs, values, color=colour, marker=marker, linewidth=0.8)
         if own:
-            panels[0].figure.supxlabel("training solid, validation dashed", fontsize="small")
+            panels[0].figure.supxlabel("training solid, validation dashed", fontsize="medium")
         else:
             labels = [f"{groups['name']} {key}".strip() for key in chosen]
             handles = [panels[0].plot([], color=colour)[0] for colour in chosen.values()]
@@ -96,18 +97,21 @@ def _loss(row):
 
 
 def run_curves(run):
-    """`curves` of a recorded run; its classifiers and detectors, which colorize nothing, are left out."""
+    """`curves` of a recorded run, None if one of its figures shows them; classifiers and detectors are left out."""
+    layout = papers.published(run.paper).get("curves", {})
+    if (run.folder / "figures" / f"{layout.get('figure')}.jpg").exists():
+        return None
     histories = scores.histories(run.folder).items()
     found = {name: rows for name, rows in histories if rows and not name.startswith(("classifier", "detector_"))}
-    return curves(found, papers.published(run.paper).get("curves"))
+    return curves(found, layout)
 
 
 def write_curves(root):
     """Write `curves.svg` of every recorded run."""
     for paper in papers.KEYS:
         for run in results.collected(paper, root):
-            if text := run_curves(run):
-                files.write_text(run.folder / "curves.svg", text)
+            text, path = run_curves(run), run.folder / "curves.svg"
+            path.unlink(missing_ok=True) if text is None else files.write_text(path, text)
 
 
 # Hues.
@@ -136,6 +140,73 @@ def hue_shares(numbers):
         panel.set(xlim=(0, 100), xlabel="% of all pixels; the others are nearly gray (chroma below 8 Lab units)")
         panel.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
     return text[0]
+
+
+# Photographs.
+
+
+def strip(grid, columns, side=128):
+    """A few pictures of the last row of a grid of photographs, next to each other.
+
+    Args:
+        grid: PIL image, pictures with white between its columns.
+        columns: those to take, such as [0, 1, -1].
+        side: pixels of a picture in the result.
+
+    Returns:
+        PIL image, or None if the grid has too few columns.
+    """
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    paper = np.asarray(grid.convert("L")) > 235
+    bottom = int(np.flatnonzero(~paper.all(axis=1))[-1]) + 1
+    ink = ~paper[bottom - 30 : bottom].all(axis=0)
+    edges = np.flatnonzero(np.diff(np.pad(ink, 1).astype(int))).reshape(-1, 2)
+    pictures = [(int(left), int(right)) for left, right in edges if right - left > 30]
+    if len(pictures) < len(columns):
+        return None
+    found = Image.new("RGB", (len(columns) * (side + 4) - 4, side), "white")
+    for place, column in enumerate(columns):
+        left, right = pictures[column]
+        picture = grid.convert("RGB").crop((left, bottom - (right - left), right, bottom))
+        found.paste(ImageOps.fit(picture, (side, side)), (place * (side + 4), 0))
+    return found
+
+
+def write_strips(root):
+    """Write the picture of each paper in the first table: gray, colorized, and mostly the original."""
+    from PIL import Image
+
+    for paper in papers.KEYS:
+        grid = root / paper / "figures" / "photos.jpg"
+        found = strip(Image.open(grid), papers.published(paper, "picture")) if grid.exists() else None
+        if found:
+            with files.atomic(root / paper / "strip.jpg") as path:
+                found.save(path, "JPEG", quality=88)
+
+
+def pictures(run):
+    """The figures of a run as [[(name, caption)]]: two narrow ones stand next to each other."""
+    from PIL import Image
+
+    groups, single = [], False
+    for name, caption in results.figures(run.paper).items():
+        if (path := run.folder / "figures" / f"{name}.jpg").exists():
+            narrow = Image.open(path).width <= NARROW
+            if single and narrow:
+                groups[-1].append((name, caption))
+                single = False
+            else:
+                groups.append([(name, caption)])
+                single = narrow
+    return groups
+
+
+def missing(run):
+    """Captions of the figures that were not kept of a run."""
+    there = {path.stem for path in (run.folder / "figures").glob("*.jpg")}
+    return [caption for name, caption in results.figures(run.paper).items() if name not in there]
 
 
 # The text.
@@ -189,10 +260,13 @@ def readme():
     root = results.ROOT / "results"
     sections, rows = [results.section(paper) for paper in papers.KEYS], []
     for section in sections:
-        picture = f"{section.paper}/figures/photos.jpg"
-        tag = f'<img src="{picture}" width="160" alt="Bundled photographs colorized by {section.paper}">'
+        picture = f"{section.paper}/strip.jpg"
+        width = 52 * len(papers.published(section.paper, "picture"))
+        tag = (
+            f'<img src="{picture}" width="{width}" alt="A bundled photograph in gray and colorized by {section.paper}">'
+        )
         cells = [section.headline[name] for name in ("claim", "paper", "here", "budget", "verdict")]
-        rows.append([f"[{section.paper}](#{section.paper})", *cells, tag if (root / picture).exists() else "–"])
+        rows.append([f"[{section.paper}](#{section.paper}){f'<br>{tag}' if (root / picture).exists() else ''}", *cells])
     sections += [results.section("comparison")] if results.collected("comparison") else []
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
     environment.filters["cell"] = _cell
@@ -202,7 +276,8 @@ def readme():
         sections=sections,
         natural=_natural(),
         published=papers.published,
-        figures=results.figures,
+        pictures=pictures,
+        missing=missing,
         link=_link,
         exists=Path.exists,
         root=root,
@@ -228,9 +303,10 @@ def write_notebooks(root):
 
 
 def write():
-    """Write the curves, the hues, the notebooks, README.md, and index.html of `results/`, and README's table of papers."""
+    """Write README.md and index.html of `results/` with their pictures and notebooks, and README's table of papers."""
     root = results.ROOT / "results"
     write_curves(root)
+    write_strips(root)
     write_notebooks(root)
     if numbers := _natural():
         files.write_text(root / "natural" / "hues.svg", hue_shares(numbers))

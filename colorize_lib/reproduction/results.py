@@ -14,7 +14,7 @@ import re
 import shutil
 import tempfile
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from colorize_lib import papers
@@ -30,9 +30,10 @@ LARGEST = 1_500_000  # bytes of a picture or an executed notebook in results/
 
 @dataclass(frozen=True)
 class Metric(scores.Quantity):
-    """A column of a table, whose `digits` may be None: all of them.
+    """A column of a table. `digits` may be None: all of them; with 0, numbers below 10 have one.
 
     Attributes:
+        scale: factor from the number in a file to the one that is shown, such as 100 for per cent.
         names: its possible names in `metrics.json`, the first that exists is used; () for its own name.
         published: its name in `papers.toml`; None for its own name.
         same: whether the paper's number measures the same thing.
@@ -41,21 +42,26 @@ class Metric(scores.Quantity):
     names: tuple = ()
     published: str | None = None
     same: bool = True
+    scale: float = 1
 
 
 _ACCURACY = ("validation_accuracy", "best_validation_larger_channel_accuracy", "larger_channel_accuracy", "accuracy")
 METRICS = {name: Metric(found.heading, found.digits, found.sign) for name, found in scores.QUANTITIES.items()} | {
     "psnr_ab": Metric("validation PSNR of ab, dB ↑", 2, 1, ("validation_psnr_ab", "best_validation_psnr_ab")),
     "minutes": Metric("minutes of training", 0),
-    "larger_channel": Metric('larger channel right ("accuracy") ↑', 3, 1, _ACCURACY, "accuracy"),
+    "larger_channel": Metric("accuracy (larger channel right), % ↑", 1, 1, _ACCURACY, "accuracy", scale=100),
     "learning_rate": Metric("best learning rate", None),
     "train_mae": Metric("training MAE ↓", 4, -1),
     "validation_mae": Metric("validation MAE ↓", 4, -1),
     "test_mae": Metric("test MAE ↓", 4, -1),
     "hue_distance": Metric("hue distance ↓", 0, -1),
-    "recognised": Metric("recognized ↑", 3, 1),
-    "told_apart": Metric("told from real ↓", 3, -1, (), "turing", same=False),
+    "recognised": Metric("recognized, % ↑", 1, 1, scale=100),
+    "told_apart": Metric("told from real, % ↓", 1, -1, (), "turing", same=False, scale=100),
 }
+# More digits than the intervals support would only make the tables wide.
+METRICS |= {name: replace(METRICS[name], digits=digits) for name, digits in (("ssim", 3), ("delta_e2000", 1))}
+# Verdicts on claims that a run does not test, and the reasons.
+UNTESTED = {"not run": "not all run", "not comparable": "not scored after equally many epochs"}
 # Systems that join several networks.
 PARTS = {"polychromify_ab": ("polychromify_a", "polychromify_b")}
 
@@ -237,12 +243,17 @@ def figures(paper):
 
 @dataclass
 class Table:
-    """A table as Markdown texts: its `caption`, its `header`, its `rows`, and a `note` below it."""
+    """A table as Markdown texts: its `caption`, its `header`, its `rows`, and a `note` below it.
+
+    `folded` tables are shown on a click; `details` is None or a folded table with the less important columns.
+    """
 
     caption: str
     header: list
     rows: list
     note: str = ""
+    folded: bool = False
+    details: "Table | None" = None
 
 
 @dataclass
@@ -253,9 +264,9 @@ class Section:
         paper: its key.
         headline: {"claim", "paper", "here", "budget", "verdict"}, the row of the first table.
         runs: the recorded runs, the best first; `letters` are {id of a run: its letter} if there are several, and `sentences` has
-            one text about each.
+            one text about each, followed by what is to know about several of them.
         tables: tables of numbers.
-        claims: a `Table`, or None.
+        claims: up to two tables: claims with a verdict, and claims that the runs do not test.
         differences, failures: lines about what differs from the paper, and about what went wrong.
     """
 
@@ -265,7 +276,7 @@ class Section:
     letters: dict
     sentences: list
     tables: list
-    claims: Table | None = None
+    claims: list = field(default_factory=list)
     differences: list = field(default_factory=list)
     failures: list = field(default_factory=list)
 
@@ -277,7 +288,7 @@ def section(paper):
     words = _explanations(paper, found)
     letters = {id(run): letter for run, letter in zip(found, "abcdefgh", strict=False)} if len(found) > 1 else {}
     sentences = [(f"**Run {letters[id(run)]}.** " if letters else "") + _sentence(run) for run in found]
-    sentences = sentences or ["Not run on the paper's data yet."]
+    sentences = [*sentences, *_remarks(found, letters)] or ["Not run on the paper's data yet."]
     shown = Section(
         paper, _headline(paper, found, words), found, letters, sentences, [], failures=words.get("failures", [])
     )
@@ -290,7 +301,10 @@ def section(paper):
         systems = [*rows, *(() if found and not rows else layout.get("systems", ()))]
         if not layout.get("only"):
             systems += [name for name in best if name not in elsewhere]
-        systems = sorted(dict.fromkeys(systems), key=is_constant)  # stable: constants come last
+        systems = [name for name in dict.fromkeys(systems) if re.search(layout.get("rows", ""), name)]
+        if "sort" in layout:
+            systems.sort(key=lambda name: _order(best[name], name, layout["sort"]))
+        systems.sort(key=is_constant)  # stable: constants come last
         shown.tables.append(_table(layout, systems, rows, best, letters))
         for system in rows:
             outside = [METRICS[name].heading for name in layout["columns"] if _is_outside(name, rows, best, system)]
@@ -300,6 +314,11 @@ def section(paper):
                 shown.differences.append(f"{_name(system)}, {outside}: {why}.")
     shown.claims = _claims(found, words.get("claims", {}))
     return shown
+
+
+def _order(run, system, metric):
+    """The key that sorts the better systems first."""
+    return -METRICS[metric].sign * _mean(run.find(system, metric) or math.inf)
 
 
 def _row(value):
@@ -323,7 +342,7 @@ def _headline(paper, found, words):
         metric = METRICS[place["metric"]]
         value = papers.published(paper, *place["paper"])
         words_of_it, _, unit = metric.heading.rstrip(" ↑↓").partition(", ")
-        line["paper"] = f"{words_of_it} {_text(value, metric.digits)} {unit}".strip()
+        line["paper"] = f"{words_of_it} {_text(value, metric)} {unit}".strip()
     if not found:
         return line
     run = found[0]
@@ -333,7 +352,8 @@ def _headline(paper, found, words):
             ours = ours.get(key) if isinstance(ours, dict) else None
         if place["here"][0] == "systems":
             ours = run.all_images(place["system"], place["metric"])  # as the paper averages
-        line["here"] = _number(ours, metric.digits)
+        line["here"] = _number(ours, metric)
+    line["here"] = words.get("here", line["here"])
     line["budget"] = _budget(run, place["system"])
     inside = isinstance(ours, dict) and ours.get("low") is not None and ours["low"] <= value <= ours["high"]
     default = "not testable at this budget" if run.metrics.get("label") != "paper" else "differs, not explained yet"
@@ -345,7 +365,9 @@ def _budget(run, system):
     """The system's epochs, those of the paper, and the data, in words."""
     width = run.manifest.get("parameters", {}).get("width")
     narrow = f" at width {width:g}" if width not in (None, 1) else ""
-    return f"{_epochs(run, system)} epochs{narrow} {_data(run)}"
+    own = papers.published(run.paper, "dataset")
+    stands_in = own not in {found["name"] for found in run.manifest.get("datasets", {}).values()}
+    return f"{_epochs(run, system)} epochs{narrow} on {'a stand-in for ' * stands_in}{papers.DATASETS[own]}"
 
 
 def _data(run):
@@ -356,37 +378,49 @@ def _data(run):
 
 
 def _sentence(run):
+    """What was run, on what, and for how long, in a few short sentences."""
     metrics, manifest = run.metrics, run.manifest
-    hardware = manifest.get("hardware", {})
-    device = ", ".join(hardware.get("gpus") or hardware.get("accelerators", ())) or (
-        f"{hardware.get('processor', 'unknown processor')}, {hardware.get('cores', '?')} cores"
-    )
-    parts = [f"{'the paper profile' if metrics.get('label') == 'paper' else 'a budgeted run'} {_data(run)}"]
-    size, width = (manifest.get("parameters", {}).get(name) for name in ("size", "width"))
-    parts += [f"{size}×{size} pixels"] if size else []
-    parts += [f"width {width:g}"] if width not in (None, 1) else []
-    parts += [f"{metrics['training_images']:,} training images"] if metrics.get("training_images") else []
+    values, hardware = manifest.get("parameters", {}), manifest.get("hardware", {})
+    width = f" and width {values['width']:g}" if values.get("width") not in (None, 1) else ""
+    size = f", at {values['size']}×{values['size']} pixels{width}" if values.get("size") else ""
+    images = [f"{metrics['training_images']:,} training images"] if metrics.get("training_images") else []
     if metrics.get("test_images"):
         gray = metrics.get("gray_test_images")
         colour = f" ({gray} of them without colour)" if gray is not None else ""
-        parts.append(f"scored on {metrics['test_images']:,} test images{colour}")
-    parts.append(device)
+        images.append(f"{metrics['test_images']:,} test images{colour}")
+    text = f"{'The paper profile' if metrics.get('label') == 'paper' else 'A budgeted run'} {_data(run)}{size}"
+    text += (": " if images else "") + " and ".join(images) + ". "
+    device = ", ".join(hardware.get("gpus") or hardware.get("accelerators", ())) or (
+        f"{hardware.get('processor', 'unknown processor')}, {hardware.get('cores', '?')} cores"
+    )
+    count = run.seeds()
+    seeds = f"seed {values.get('seed')}" if count == 1 else f"{count} seeds"
+    took = "It was trained"
     if metrics.get("minutes"):
         minutes = sum(value for value in map(_mean, metrics["minutes"].values()) if value)
         hours = _mean(metrics.get("training_minutes", minutes)) / 60
-        parts.append(f"{hours:.1f} hours of training" if hours >= 1 else f"{60 * hours:.0f} minutes of training")
-    seed, count = manifest.get("parameters", {}).get("seed"), run.seeds()
-    parts.append(f"seed {seed}" if count == 1 else f"{count} seeds")
-    parts += ["mean ± standard deviation over them"] if len(metrics.get("seeds", ())) > 1 else []
-    parts.append(f"the {metrics.get('keep', 'best')} epoch is scored")
-    text = ", ".join(parts) + "."
-    text = text[0].upper() + text[1:]
-    if "all_images" not in metrics:
-        text += " It was recorded before scores were kept by image: its numbers are averages over all images"
-        text += ", unless a column says otherwise."
-    if manifest.get("predates"):
-        text += f" It predates {' and '.join(map(str, manifest['predates']))}, so its numbers would change if it were repeated."
-    return text
+        took = "Training took " + (f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes")
+    text += f"{took} ({device}, {seeds})"
+    text += "; numbers are the mean ± standard deviation over them" if len(metrics.get("seeds", ())) > 1 else ""
+    return f"{text}. The {metrics.get('keep', 'best')} epoch is scored."
+
+
+def _remarks(found, letters):
+    """What is to know about the numbers of older runs, each sentence once, with the runs that it is about."""
+    about = {}
+    for run in found:
+        remarks = []
+        if "all_images" not in run.metrics:
+            remarks.append(
+                "Scores were not yet kept by image: numbers are averages over all images, unless a column says otherwise."
+            )
+        if fixes := run.manifest.get("predates"):
+            remarks.append(f"Recorded before {' and '.join(map(str, fixes))}: a repetition would give other numbers.")
+        if remarks:
+            about.setdefault(" ".join(remarks), []).append(letters.get(id(run)))
+    if not letters:
+        return [*about]
+    return [f"**Run{'s' * (len(runs) > 1)} {' and '.join(runs)}.** {text}" for text, runs in about.items()]
 
 
 def _mean(value):
@@ -403,21 +437,30 @@ def _of_systems(values, system):
     return values.get(system)
 
 
-def _text(number, digits):
-    return f"{number:g}" if digits is None else scores.number(number, digits)
+def _text(number, metric):
+    number, digits = metric.scale * number, metric.digits
+    if digits is None:
+        return f"{number:g}"
+    return scores.number(number, 1 if digits == 0 and abs(number) < 10 else digits)
 
 
-def _number(value, digits):
+def _number(value, metric):
     mean = _mean(value)
     if mean is None or not math.isfinite(mean):
         return "–"
-    text = _text(mean, digits)
+    text = _text(mean, metric)
     if isinstance(value, dict) and value.get("spread") is not None:
-        return f"{text} ± {value['spread']:.{digits}f}"
+        return f"{text} ± {_text(value['spread'], metric)}"
     if isinstance(value, dict) and value.get("low") is not None:
-        low, high = (_text(value[end], digits) for end in ("low", "high"))
+        low, high = (_text(value[end], metric) for end in ("low", "high"))
         return f"{text} [{low}, {high}]" if low != high else text
     return text
+
+
+def _interval(value, metric):
+    if not isinstance(value, dict) or value.get("low") is None:
+        return "–"
+    return "–".join(dict.fromkeys(_text(value[end], metric) for end in ("low", "high")))
 
 
 def _is_outside(name, published, best, system):
@@ -436,44 +479,75 @@ def _name(system):
 
 
 def _table(layout, systems, published, best, letters):
-    """A table of a paper, with the best number of each column in bold, and without empty columns."""
+    """A table of a paper, with the best number of each column in bold, and its folded details, without empty columns."""
     runs = [best.get(system) for system in systems]
-    columns = [("system", [_name(system) for system in systems])]
+    both = [*zip(runs, systems, strict=True)]
+    names = [_name(system.removesuffix(layout.get("without", ""))) for system in systems]
+    main, more = [("system", names)], [("system", names)]
     if letters:
-        columns.append(("run", [letters.get(id(run), "–") for run in runs]))
-    columns.append(("epochs", [_epochs(run, system) for run, system in zip(runs, systems, strict=True)]))
-    scored = [run.scored(system) if run else "–" for run, system in zip(runs, systems, strict=True)]
-    columns.append(("epoch scored", scored))
-    for name in ([] if "minutes" in layout["columns"] else ["minutes"]) + layout["columns"]:
-        columns += _columns(name, systems, runs, published)
+        main.append(("run", [letters.get(id(run), "–") for run in runs]))
+    main.append(("epochs", [_epochs(run, system) for run, system in both]))
+    more.append(("epoch scored", [run.scored(system) if run else "–" for run, system in both]))
+    for name in layout["columns"]:
+        shown, details = _columns(name, systems, runs, published, first=name == layout["columns"][0])
+        main, more = main + shown, more + details
+    for name in [*layout.get("more", ()), *(["minutes"] if "minutes" not in layout["columns"] else [])]:
+        more += [column for columns in _columns(name, systems, runs, published) for column in columns]
+    shown, details = _filled(layout["caption"], main), _filled("95 % intervals and more columns", more)
+    details.rows = [row for row in details.rows if {*row[1:]} != {"–"}]
+    if any(runs):
+        shown.details = details
+    else:
+        shown.caption, shown.folded = f"{shown.caption}: not run", True
+    by_image = any("all_images" in run.metrics for run in runs if run)
+    notes = ["Means over the images that have colour."] if by_image and not published else []
+    notes += [layout["note"]] if "note" in layout else []
+    truth = next((run.metrics["truth"] for run in runs if run and "truth" in run.metrics), None)
+    if truth and "truth" in layout:
+        known = {name: _text(value, METRICS[name]) for name, value in truth.items() if name in METRICS}
+        notes.append(layout["truth"].format(**known))
+    shown.note = " ".join(notes)
+    return shown
+
+
+def _filled(caption, columns):
+    """A folded table of the columns that are not empty."""
     columns = [(heading, cells) for heading, cells in columns if set(cells) != {"–"}]
     rows = [*map(list, zip(*(cells for _, cells in columns), strict=True))]
-    return Table(layout["caption"], [heading for heading, _ in columns], rows, layout.get("note", ""))
+    return Table(caption, [heading for heading, _ in columns], rows)
 
 
-def _columns(name, systems, runs, published):
-    """The columns of one metric: the paper's, ours with the paper's average, and ours over the coloured images."""
+def _columns(name, systems, runs, published, first=True):
+    """The columns of one metric, and those of its details.
+
+    They are the paper's number next to ours with the paper's average, or ours over the coloured images alone. For the `first`
+    metric of a table both of ours are shown.
+    """
     metric = METRICS[name]
     short = metric.heading.partition(",")[0].rstrip(" ↑↓")
+    both = [*zip(runs, systems, strict=True)]
     paper = [published.get(system, {}).get(metric.published or name) for system in systems]
-    ours = [run.all_images(system, name) if run else None for run, system in zip(runs, systems, strict=True)]
-    coloured = [run.coloured(system, name) if run else None for run, system in zip(runs, systems, strict=True)]
-    found = []
+    ours = [run.all_images(system, name) if run else None for run, system in both]
+    coloured = [run.coloured(system, name) if run else None for run, system in both]
+    shown, details = [], []
     if any(number is not None for number in paper):
-        found.append(
-            (f"{metric.heading}: paper", ["–" if number is None else _text(number, metric.digits) for number in paper])
-        )
-        found.append((f"{short} here", _bold(ours, metric, systems)))
-        others = [run.other_epoch(system, name) if run else None for run, system in zip(runs, systems, strict=True)]
-        kept = {run.metrics.get("keep") for run in runs if run}
-        found.append((f"{short}, {'best' if kept == {'last'} else 'other'} epoch", _bold(others, metric, systems)))
+        texts = ["–" if number is None else _text(number, metric) for number in paper]
+        shown += [(f"{metric.heading}: paper", texts), (f"{short}: here", _bold(ours, metric, systems))]
+        details.append((f"{short}: here, 95 %", [_interval(value, metric) for value in ours]))
+        others = [run.other_epoch(system, name) if run else None for run, system in both]
+        kept = {run.metrics.get("keep") for run, value in zip(runs, others, strict=True) if value is not None}
+        details.append((f"{short}: {'best' if kept == {'last'} else 'other'} epoch", _bold(others, metric, systems)))
     elif all(number is None for number in coloured):
-        found.append((metric.heading, _bold(ours, metric, systems)))
+        shown.append((metric.heading, _bold(ours, metric, systems)))
+        details.append((f"{short}: 95 %", [_interval(value, metric) for value in ours]))
     if any(number is not None for number in coloured):
+        heading = f"{short if shown else metric.heading}{': coloured' if published else ''}"
+        (details if shown and not first else shown).append((heading, _bold(coloured, metric, systems)))
+        heading = f"{short}: coloured, 95 %" if published else f"{short}: 95 %"
+        details.append((heading, [_interval(value, metric) for value in coloured]))
         medians = [{"mean": value.get("median")} if isinstance(value, dict) else None for value in coloured]
-        found.append((f"{metric.heading}, coloured images", _bold(coloured, metric, systems)))
-        found.append((f"median {short}", _bold(medians, metric, systems) if metric.sign else ["–"]))
-    return found
+        details.append((f"median {short}", _bold(medians, metric, systems) if metric.sign else ["–"]))
+    return shown, details
 
 
 def _epochs(run, system):
@@ -490,20 +564,21 @@ def _epochs(run, system):
 
 
 def _bold(values, metric, systems):
-    """The numbers as text, the best of the trained systems in bold."""
+    """The numbers without their intervals as text, the best of the trained systems in bold."""
     known = [_mean(value) for value, system in zip(values, systems, strict=True) if not is_constant(system)]
     known = [number for number in known if number is not None]
     best = max(known, key=lambda number: metric.sign * number) if metric.sign and len(known) > 1 else None
     texts = []
     for value, system in zip(values, systems, strict=True):
-        mean, _, rest = _number(value, metric.digits).partition(" ")
-        is_best = best is not None and mean == _number(best, metric.digits) and not is_constant(system)
-        texts.append(f"{f'**{mean}**' if is_best else mean} {rest}".strip())
+        mean, _, rest = _number(value, metric).partition(" ")
+        is_best = best is not None and mean == _number(best, metric) and not is_constant(system)
+        spread = f" {rest}" if rest.startswith("±") else ""
+        texts.append(f"**{mean}**{spread}" if is_best else mean + spread)
     return texts
 
 
 def _claims(found, words):
-    """The verdicts on the paper's claims, from the first run that has any, or None.
+    """The verdicts on the paper's claims, from the first run that has any: those that it tests, and the others.
 
     A run's `claims` are {claim: {"verdict", "difference", "low", "high", "epochs", "unit"}}, or {"verdict", "per_seed"}, or, in
     older runs, a list of difference, low, high, and verdict. `words` has sentences for the claims of older runs: {claim:
@@ -531,7 +606,15 @@ def _claims(found, words):
             rows.append(
                 [sentence, other[0] if other else verdict, f"{text} ({unit})" if unit and mean is not None else text]
             )
+        tested = [row for row in rows if row[1] not in UNTESTED]
+        others = [row for row in rows if row[1] in UNTESTED]
+        reasons = " or ".join(UNTESTED[verdict] for verdict in dict.fromkeys(row[1] for row in others))
+        caption = f"Claims that are not tested, because their systems were {reasons}: {len(others)}"
+        note = "A difference above 0 speaks for the claim; brackets are its 95 % interval, over seeds where there are several."
+        head = ["claim", "verdict", "difference"]
+        known = any(row[2] != "–" for row in others)
+        others = Table(caption, head if known else head[:1], others if known else [row[:1] for row in others], "", True)
+        tables = [Table("Claims", head, tested, note), others]
         if rows:
-            note = "A difference above 0 speaks for the claim; brackets are its 95 % interval, over seeds where there are several."
-            return Table("Claims", ["claim", "verdict", "difference"], rows, note)
-    return None
+            return [table for table in tables if table.rows]
+    return []

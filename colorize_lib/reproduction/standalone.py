@@ -28,13 +28,11 @@ def from_markdown(text, title):
             return f'<img loading="lazy" src="{url}" alt="{escape(text)}">'
 
     body = mistune.create_markdown(renderer=Renderer(escape=False), plugins=["table"])(text)
-    kinds = {
-        "paper": "words papers",
-        "claim": "words",
-    }  # by the first heading; tables of words become lists on telephones
+    # By the first heading; tables of words become lists on telephones.
+    kinds = {"paper": "words papers", "claim": "words"}
 
     def scrollable(found):
-        return f'<div class="wide {kinds.get(found[1], "")}" tabindex="0">{found[0]}</div>'
+        return f'<div class="wide {kinds.get(found[1].partition("<")[0], "")}" tabindex="0">{found[0]}</div>'
 
     body = re.sub(r"<table>\n<thead>\n<tr>\n  <th>(.*?)</th>.*?</table>", scrollable, body, flags=re.S)
     return _page(body, title)

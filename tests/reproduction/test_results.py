@@ -57,12 +57,14 @@ def elsewhere(tmp_path, monkeypatch):
 
 def test_the_committed_documents_are_what_the_generator_makes():
     root = results.ROOT / "results"
+    assert all((root / paper / "strip.jpg").exists() for paper in papers.KEYS), "run `make results`"
     assert (root / "README.md").read_text(encoding="utf-8") == gallery.readme(), "run `make results`"
     assert (root / "index.html").read_text(encoding="utf-8") == gallery.page(), "run `make results`"
     assert gallery.papers_table() in (results.ROOT / "README.md").read_text(encoding="utf-8"), "run `make results`"
     for paper in papers.KEYS:
         for run in results.collected(paper):
-            assert (run.folder / "curves.svg").read_text(encoding="utf-8") == gallery.run_curves(run), (
+            path = run.folder / "curves.svg"
+            assert (path.read_text(encoding="utf-8") if path.exists() else None) == gallery.run_curves(run), (
                 "run `make results`"
             )
     numbers = json.loads((root / "natural" / "metrics.json").read_text())["test"]
@@ -139,7 +141,7 @@ class _Page(HTMLParser):
         self.ids |= {attributes[name] for name in ("id",) if name in attributes}
         if (tag == "img" and not attributes.get("alt")) or (tag == "svg" and not attributes.get("aria-label")):
             self.silent.append(tag)
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "br"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attributes):
@@ -165,7 +167,8 @@ def test_the_gallery_opens_from_disk():
 def test_the_first_table_has_a_row_for_every_paper():
     rows = [line for line in gallery.readme().splitlines() if line.startswith("| [")][: len(papers.KEYS)]
     for paper, row in zip(papers.KEYS, rows, strict=True):
-        assert row.startswith(f"| [{paper}](#{paper}) | {papers.published(paper, 'claim')} |")
+        assert row.startswith(f'| [{paper}](#{paper})<br><img src="{paper}/strip.jpg" ')
+        assert f" | {papers.published(paper, 'claim')} |" in row
     assert "| PSNR 21.96 dB | 23.78 [23.68, 23.87] | 25 of 25 epochs on Tiny ImageNet |" in rows[1]
 
 
@@ -201,6 +204,30 @@ def test_bars_of_hues_are_as_long_as_their_shares():
     assert width[0] == pytest.approx(width[1] / 2, abs=0.01)
     assert width[1] == pytest.approx(2 * width[4], abs=0.01)
     assert default[1][0] == pytest.approx(default[0][1], abs=0.01)  # one begins where the other ends
+
+
+def test_a_strip_takes_the_last_row_of_a_grid():
+    grid = Image.new("RGB", (180, 160), "white")
+    for column, colour in enumerate(("gray", "red", "lime")):
+        for row in range(2):
+            grid.paste(colour if row else "blue", (10 + 55 * column, 40 + 55 * row, 60 + 55 * column, 90 + 55 * row))
+    found = gallery.strip(grid, [0, -1], side=20)
+    assert found.size == (44, 20)
+    assert [found.getpixel((x, 10)) for x in (10, 22, 34)] == [(128, 128, 128), (255, 255, 255), (0, 255, 0)]
+    assert gallery.strip(grid, [0, 1, 2, 3]) is None
+
+
+def test_narrow_pictures_stand_next_to_each_other(elsewhere):
+    run = write_run(elsewhere / "run", {"polychromify": ROW})
+    for name, width in (("fig5_side_by_side", 490), ("best_and_worst", 900), ("fig4_code", 480)):
+        Image.new("RGB", (width, 50)).save(run / "figures" / f"{name}.png")
+    results.collect(run)
+    (collected,) = results.collected("polychromify")
+    names = [[name for name, _ in group] for group in gallery.pictures(collected)]
+    assert names == [["photos", "fig5_side_by_side"], ["best_and_worst"], ["fig4_code"]]
+    assert gallery.missing(collected) == [results.figures("polychromify")["chroma"]]
+    assert gallery.run_curves(collected) is None  # its Fig. 4 shows them
+    assert "This run kept no other figures. Its command also draws *Mean chroma" in gallery.readme()
 
 
 def test_many_networks_share_a_panel_and_are_coloured_by_what_they_have_in_common():
@@ -284,7 +311,10 @@ def test_every_system_is_shown_by_its_best_run(elsewhere):
     assert [rows[f"`{name}`"][1:3] for name in ("polychromify", "cnn")] == [["a", "9 of 25"], ["b", "2 of 25"]]
     assert rows["`polychromify_ab`"][1:3] == ["–", "not run"]
     assert shown.tables[0].rows[-1][0] == "gray (ab = 0)"
-    assert [sentence[:10] for sentence in shown.sentences] == ["**Run a.**", "**Run b.**"]
+    assert [sentence.split("**")[1] for sentence in shown.sentences] == ["Run a.", "Run b.", "Runs a and b."]
+    text = gallery.readme()
+    assert "### Pictures and curves of run a" in text
+    assert "<details><summary>Pictures and curves of run b</summary>" in text
     with pytest.raises(InputError, match="smaller budget"):
         results.collect(write_run(elsewhere / "smaller", {"cnn": ROW}, epochs=1))
     whole = {"cnn": ROW, "polychromify": ROW} | gray
@@ -322,9 +352,11 @@ def test_the_best_trained_system_is_bold_and_constants_never_are(elsewhere):
         name: {"psnr_rgb": {"mean": value, "low": value - 1, "high": value + 1}} for name, value in systems.items()
     }
     results.collect(write_run(elsewhere / "run", systems))
-    rows = {row[0]: " ".join(row) for row in results.section("polychromify").tables[0].rows}
-    assert "**23.00** [22.00, 24.00]" in rows["`polychromify`"]
+    table = results.section("polychromify").tables[0]
+    rows = {row[0]: " ".join(row) for row in table.rows}
+    assert "**23.00**" in rows["`polychromify`"]
     assert "**" not in rows["`cnn`"] + rows["gray (ab = 0)"]
+    assert ["`polychromify`", "2", "22.00–24.00"] in table.details.rows
 
 
 def test_the_main_column_is_about_coloured_images(elsewhere):
@@ -337,14 +369,19 @@ def test_the_main_column_is_about_coloured_images(elsewhere):
     results.collect(write_run(elsewhere / "run", {"polychromify": summary}, epochs=25, **more))
     table = results.section("polychromify").tables[0]
     row = dict(zip(table.header, next(row for row in table.rows if row[0] == "`polychromify`"), strict=True))
-    assert row["PSNR here"] == "22.00 [21.90, 22.10]"
-    assert row["PSNR, dB ↑, coloured images"] == "21.00 [20.90, 21.10]"
-    assert row["median PSNR"] == "20.50"
-    assert row["PSNR, best epoch"] == "22.50 [22.40, 22.60]"
-    assert row["minutes of training"] == "42"
+    assert [row["PSNR: here"], row["PSNR: coloured"]] == ["22.00", "21.00"]
+    details = dict(zip(table.details.header, table.details.rows[0], strict=True))
+    assert details == {
+        "system": "`polychromify`",
+        "epoch scored": "25",
+        "PSNR: here, 95 %": "21.90–22.10",
+        "PSNR: best epoch": "22.50",
+        "PSNR: coloured, 95 %": "20.90–21.10",
+        "median PSNR": "20.50",
+        "minutes of training": "42",
+    }
     assert results.section("polychromify").headline["here"] == "22.00 [21.90, 22.10]"  # as the paper averages
-    assert row["epoch scored"] == "25"
-    assert "the last epoch is scored." in results.section("polychromify").sentences[0]
+    assert "The last epoch is scored." in results.section("polychromify").sentences[0]
 
 
 def test_a_run_that_predates_a_fix_says_so(elsewhere):
@@ -352,7 +389,7 @@ def test_a_run_that_predates_a_fix_says_so(elsewhere):
     manifest = json.loads((run / "manifest.json").read_text())
     (run / "manifest.json").write_text(json.dumps(manifest | {"predates": ["this fix", "that one"]}))
     results.collect(run)
-    assert "It predates this fix and that one, so" in results.section("polychromify").sentences[0]
+    assert "Recorded before this fix and that one: a repetition" in results.section("polychromify").sentences[1]
 
 
 def test_other_shapes_of_metrics(elsewhere):
@@ -361,21 +398,24 @@ def test_other_shapes_of_metrics(elsewhere):
     claims = {"64 is best": {"per_seed": [0.1, 0.2, 0.3], "verdict": "for"}}
     claims["on images"] = {"difference": -1.0, "low": -2.0, "high": -0.5, "verdict": "against"}
     claims["listed"] = [1.0, -1.0, 3.0, "undecided"]
+    claims["not run"] = {"verdict": "not run"}
     run = write_run(elsewhere / "run", {"rgb | wide": spread}, paper="unet", epochs={"other": 2}, claims=claims)
     metrics = json.loads((run / "metrics.json").read_text()) | {"minutes": {"other": 90.0}, "seeds": [0, 1, 2]}
     (run / "metrics.json").write_text(json.dumps(metrics))
     results.collect(run)
     shown = results.section("unet")
     assert shown.tables[0].header == ["system", "PSNR, dB ↑", "SSIM ↑"]
-    assert shown.tables[0].rows == [["rgb | wide", "20.00 ± 0.40", "0.5000"]]
-    assert "1.5 hours of training, 3 seeds, mean ± standard deviation over them" in shown.sentences[0]
-    assert shown.claims.rows[0][:2] == ["64 is best", "for"]
-    assert "0.20 [" in shown.claims.rows[0][2]
-    others = [
+    assert shown.tables[0].rows == [["rgb | wide", "20.00 ± 0.40", "0.500"]]
+    assert "Training took 1.5 hours (Abacus, 2 cores, 3 seeds); numbers are the mean ± standard" in shown.sentences[0]
+    tested, others = shown.claims
+    assert tested.rows[0][:2] == ["64 is best", "for"]
+    assert "0.20 [" in tested.rows[0][2]
+    assert others.folded
+    assert others.rows == [["not run"]]
+    assert tested.rows[1:] == [
         ["on images", "one run: against", "-1.00 [-2.00, -0.50]"],
         ["listed", "one run: undecided", "1.0 [-1.0, 3.0]"],
     ]
-    assert shown.claims.rows[1:] == others
     assert "rgb \\| wide" in gallery.readme()
     for paper in papers.KEYS:
         if paper != "unet":
@@ -399,7 +439,7 @@ def test_the_command_collects_and_writes_all(elsewhere, capsys):
     assert readme.endswith("\nafter\n")
     assert "old" not in readme
     assert "| `cnn` | 3 of 25 |" in (elsewhere / "results" / "README.md").read_text()
-    assert "23.00 [22.90, 23.10]" in (elsewhere / "results" / "index.html").read_text()
+    assert "22.90–23.10" in (elsewhere / "results" / "index.html").read_text()
     assert __main__.main(["results", str(elsewhere)]) == 2
 
 
@@ -414,10 +454,11 @@ def test_the_comparison_is_shown_and_is_no_paper(elsewhere):
     results.collect(run)
     text = gallery.readme()
     section = text.partition("## comparison")[2].partition("\n## ")[0]
-    assert "| `gan_time` | 3 |" in section
-    assert "hue distance ↓" in section
-    assert ", 8 minutes of training," in section
-    assert "**30**" in section
+    equal_images, equal_time = results.section("comparison").tables
+    assert [row[0] for row in equal_images.rows] == [row[0] for row in equal_time.rows] == ["`gan`", "gray (ab = 0)"]
+    column = equal_time.header.index("hue distance ↓")
+    assert [equal_images.rows[0][column], equal_time.rows[0][column]] == ["42", "30"]
+    assert "Training took 8 minutes (" in section
     assert "comparison/figures/hues.jpg" in section
     assert "Verdict" not in section
     assert "[comparison]" not in gallery.papers_table()
