@@ -275,6 +275,8 @@ def readme():
         rows=rows,
         sections=sections,
         natural=_natural(),
+        costs=costs(sections),
+        still_missing=[[row["what"], row["time"], f"`{row['command']}`"] for row in results.still_missing()],
         published=papers.published,
         pictures=pictures,
         missing=missing,
@@ -285,6 +287,19 @@ def readme():
         letter_of=lambda section, run: section.letters.get(id(run)),
     )
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def costs(sections):
+    """Rows of a table of what the recorded runs took: run, training, machine, day."""
+    rows = []
+    for section in sections:
+        for run in section.runs:
+            name = f"[{section.paper}](#{section.paper})"
+            letter = f", run {section.letters[id(run)]}" if section.letters else ""
+            hours = run.training_hours()
+            took = results.duration(hours) if hours else "–"
+            rows.append([name + letter, took, run.machine(), run.manifest["finished"][:10]])
+    return rows
 
 
 def page():

@@ -133,6 +133,18 @@ class RunFolder:
     def seeds(self):
         return len(self.metrics.get("seeds", ())) or self.manifest.get("parameters", {}).get("seeds") or 1
 
+    def training_hours(self):
+        """Hours of training of all its networks, or None."""
+        minutes = [value for value in map(_mean, self.metrics.get("minutes", {}).values()) if value]
+        return _mean(self.metrics.get("training_minutes", sum(minutes))) / 60 or None
+
+    def machine(self):
+        """The accelerators, or the processor and its cores."""
+        hardware = self.manifest.get("hardware", {})
+        return ", ".join(hardware.get("gpus") or hardware.get("accelerators", ())) or (
+            f"{hardware.get('processor', 'unknown processor')}, {hardware.get('cores', '?')} cores"
+        )
+
     def find(self, system, metric):
         """A system's number, from its summary or from the dictionary of a metric, or None."""
         for name in METRICS[metric].names or (metric,):
@@ -333,6 +345,12 @@ def _explanations(paper, found):
     return words if found and words.get("run") == found[0].manifest["finished"] else {}
 
 
+def still_missing():
+    """What no recorded run has: [{"what", "command", "time"}] from `results/explanations.toml`."""
+    path = ROOT / "results" / "explanations.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8")).get("missing", []) if path.exists() else []
+
+
 def _headline(paper, found, words):
     """The row of a paper in the first table, as texts."""
     published = papers.published(paper)
@@ -379,8 +397,7 @@ def _data(run):
 
 def _sentence(run):
     """What was run, on what, and for how long, in a few short sentences."""
-    metrics, manifest = run.metrics, run.manifest
-    values, hardware = manifest.get("parameters", {}), manifest.get("hardware", {})
+    metrics, values = run.metrics, run.manifest.get("parameters", {})
     width = f" and width {values['width']:g}" if values.get("width") not in (None, 1) else ""
     size = f", at {values['size']}×{values['size']} pixels{width}" if values.get("size") else ""
     images = [f"{metrics['training_images']:,} training images"] if metrics.get("training_images") else []
@@ -390,19 +407,17 @@ def _sentence(run):
         images.append(f"{metrics['test_images']:,} test images{colour}")
     text = f"{'The paper profile' if metrics.get('label') == 'paper' else 'A budgeted run'} {_data(run)}{size}"
     text += (": " if images else "") + " and ".join(images) + ". "
-    device = ", ".join(hardware.get("gpus") or hardware.get("accelerators", ())) or (
-        f"{hardware.get('processor', 'unknown processor')}, {hardware.get('cores', '?')} cores"
-    )
     count = run.seeds()
     seeds = f"seed {values.get('seed')}" if count == 1 else f"{count} seeds"
-    took = "It was trained"
-    if metrics.get("minutes"):
-        minutes = sum(value for value in map(_mean, metrics["minutes"].values()) if value)
-        hours = _mean(metrics.get("training_minutes", minutes)) / 60
-        took = "Training took " + (f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes")
-    text += f"{took} ({device}, {seeds})"
+    took = f"Training took {duration(hours)}" if (hours := run.training_hours()) else "It was trained"
+    text += f"{took} ({run.machine()}, {seeds})"
     text += "; numbers are the mean ± standard deviation over them" if len(metrics.get("seeds", ())) > 1 else ""
     return f"{text}. The {metrics.get('keep', 'best')} epoch is scored."
+
+
+def duration(hours):
+    """Hours, or minutes where it is less than one, in words."""
+    return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
 
 
 def _remarks(found, letters):
