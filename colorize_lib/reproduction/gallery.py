@@ -145,33 +145,41 @@ def hue_shares(numbers):
 # Photographs.
 
 
-def strip(grid, columns, side=128):
-    """A few pictures of the last row of a grid of photographs, next to each other.
+def strip(grid, systems, side=128):
+    """The last photograph of a grid by a few of its systems, next to each other.
 
     Args:
-        grid: PIL image, pictures with white between its columns.
-        columns: those to take, such as [0, 1, -1].
+        grid: PIL image of `plots.image_grid`: one column a system, or one row with its title above.
+        systems: their places, such as [0, 1, -1].
         side: pixels of a picture in the result.
 
     Returns:
-        PIL image, or None if the grid has too few columns.
+        PIL image, or None if the grid has too few systems.
     """
     import numpy as np
     from PIL import Image, ImageOps
 
-    paper = np.asarray(grid.convert("L")) > 235
-    bottom = int(np.flatnonzero(~paper.all(axis=1))[-1]) + 1
-    ink = ~paper[bottom - 30 : bottom].all(axis=0)
-    edges = np.flatnonzero(np.diff(np.pad(ink, 1).astype(int))).reshape(-1, 2)
-    pictures = [(int(left), int(right)) for left, right in edges if right - left > 30]
-    if len(pictures) < len(columns):
+    ink = np.asarray(grid.convert("L")) <= 235
+    rows = _bands(ink.mean(axis=1))
+    columns = _bands(ink[slice(*rows[-1])].mean(axis=0)) if rows else []
+    titles = len(rows) > 1 and rows[1][0] - rows[0][1] > 10  # of systems, between the rows
+    boxes = [(columns[-1], row) for row in rows] if titles else [(column, rows[-1]) for column in columns]
+    if len(boxes) < len(systems):
         return None
-    found = Image.new("RGB", (len(columns) * (side + 4) - 4, side), "white")
-    for place, column in enumerate(columns):
-        left, right = pictures[column]
-        picture = grid.convert("RGB").crop((left, bottom - (right - left), right, bottom))
+    found = Image.new("RGB", (len(systems) * (side + 4) - 4, side), "white")
+    for place, system in enumerate(systems):
+        (left, right), (top, bottom) = boxes[system]
+        picture = grid.convert("RGB").crop((left, top, right, bottom))
         found.paste(ImageOps.fit(picture, (side, side)), (place * (side + 4), 0))
     return found
+
+
+def _bands(ink):
+    """(start, end) of the pictures along one side of a grid, whose lines have these shares of ink."""
+    import numpy as np
+
+    edges = np.flatnonzero(np.diff(np.pad(ink > 0.1, 1).astype(int))).reshape(-1, 2)
+    return [(int(start), int(end)) for start, end in edges if end - start > 30]
 
 
 def write_strips(root):

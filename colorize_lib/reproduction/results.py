@@ -58,8 +58,7 @@ METRICS = {name: Metric(found.heading, found.digits, found.sign) for name, found
     "recognised": Metric("recognized, % ↑", 1, 1, scale=100),
     "told_apart": Metric("told from real, % ↓", 1, -1, (), "turing", same=False, scale=100),
 }
-# More digits than the intervals support would only make the tables wide.
-METRICS |= {name: replace(METRICS[name], digits=digits) for name, digits in (("ssim", 3), ("delta_e2000", 1))}
+METRICS["delta_e2000"] = replace(METRICS["delta_e2000"], digits=1)  # the intervals support no second one
 # Verdicts on claims that a run does not test, and the reasons.
 UNTESTED = {"not run": "not all run", "not comparable": "not scored after equally many epochs"}
 # Systems that join several networks.

@@ -6,11 +6,13 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import nbformat
+import numpy as np
 import pytest
 from PIL import Image
 
 from colorize_lib import __main__, papers
 from colorize_lib.errors import InputError
+from colorize_lib.evaluation import plots
 from colorize_lib.reproduction import gallery, rescore, results, standalone
 
 ROW = {"psnr_rgb": {"mean": 23.0, "low": 22.9, "high": 23.1}, "images": 100}
@@ -206,15 +208,15 @@ def test_bars_of_hues_are_as_long_as_their_shares():
     assert default[1][0] == pytest.approx(default[0][1], abs=0.01)  # one begins where the other ends
 
 
-def test_a_strip_takes_the_last_row_of_a_grid():
-    grid = Image.new("RGB", (180, 160), "white")
-    for column, colour in enumerate(("gray", "red", "lime")):
-        for row in range(2):
-            grid.paste(colour if row else "blue", (10 + 55 * column, 40 + 55 * row, 60 + 55 * column, 90 + 55 * row))
+@pytest.mark.parametrize("across", [True, False])
+def test_a_strip_shows_the_last_photograph_by_some_systems(across):
+    tile = np.zeros((60, 60, 3), np.uint8)
+    systems = {name: [tile + 30, tile + shade] for name, shade in (("gray", 60), ("a system", 120), ("truth", 200))}
+    grid = plots.image_grid(systems, across=across).image
     found = gallery.strip(grid, [0, -1], side=20)
     assert found.size == (44, 20)
-    assert [found.getpixel((x, 10)) for x in (10, 22, 34)] == [(128, 128, 128), (255, 255, 255), (0, 255, 0)]
-    assert gallery.strip(grid, [0, 1, 2, 3]) is None
+    assert [found.getpixel((x, 10))[0] for x in (10, 22, 34)] == [60, 255, 200]
+    assert gallery.strip(grid, [0, 1, 2, -1]) is None
 
 
 def test_narrow_pictures_stand_next_to_each_other(elsewhere):
