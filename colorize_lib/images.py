@@ -136,9 +136,7 @@ def decode(file, managed=True):
             alone, without the file's name.
         OSError: the file cannot be opened.
     """
-    if isinstance(file, io.IOBase):
-        return Photo(file, managed).frame().eight_bits()
-    with files.open_regular(file) as opened:
+    with contextlib.nullcontext(file) if isinstance(file, io.IOBase) else files.open_regular(file) as opened:
         return Photo(opened, managed).frame().eight_bits()
 
 
@@ -363,17 +361,13 @@ def _frame(image, managed=True, file=None, notes=None):
         raise InputError("floating-point values have no fixed range; save it with 8 or 16 bits")
     with contextlib.suppress(Exception):  # unreadable EXIF is no reason to lose the image
         image = ImageOps.exif_transpose(image)
-    pixels, alpha = [], []
-    for rows in _strips((image.height, image.width)):
-        strip = image.crop((0, rows.start, image.width, rows.stop))
-        colour, transparency = _eight_bits(strip, profile, managed)
-        pixels.append(np.asarray(colour))
-        alpha.append(None if transparency is None else np.asarray(transparency))
-    pixels = pixels[0] if len(pixels) == 1 else np.concatenate(pixels)
-    alpha = None if alpha[0] is None else np.concatenate(alpha)
+    boxes = [(0, rows.start, image.width, rows.stop) for rows in _strips((image.height, image.width))]
+    strips = [_eight_bits(image.crop(box), profile, managed) for box in boxes]
+    pixels = np.concatenate([colour for colour, _ in strips])
+    alpha = None if strips[0][1] is None else np.concatenate([transparency for _, transparency in strips])
     if gamma and not image.info.get("srgb") and abs(gamma - 0.45455) > 0.02:
         pixels = _of_gamma(gamma)[pixels]
-    return Frame(np.ascontiguousarray(pixels), alpha, duration)
+    return Frame(pixels, alpha, duration)
 
 
 def _is_deep(image):
@@ -399,21 +393,21 @@ def _upright(values, orientation):
 
 
 def _eight_bits(image, profile, managed):
-    """The image in mode L or RGB, and its alpha in mode L or None."""
+    """The image as gray or RGB, and its alpha or None, as uint8 arrays."""
     alpha = None
     if image.mode == "LAB":
-        return _transformed(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes(), "LAB"), None
+        profile, managed = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes(), True
     if image.has_transparency_data:
         rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        alpha = rgba.getchannel("A")
+        alpha = np.asarray(rgba.getchannel("A"))
         image = rgba.getchannel("R") if image.mode in ("LA", "La", "L", "1") else rgba.convert("RGB")
     elif image.mode == "1":
         image = image.convert("L")
-    elif image.mode not in ("L", "CMYK"):
+    elif image.mode not in ("L", "CMYK", "LAB"):
         image = image.convert("RGB")
     if profile and (managed or image.mode == "CMYK"):
         image = _transformed(image, profile, image.mode)
-    return image if image.mode in ("L", "RGB") else image.convert("RGB"), alpha
+    return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB")), alpha
 
 
 def _transformed(image, profile, mode):
@@ -731,7 +725,7 @@ def encode(frames, kind, metadata=None, *, quality=None, loop=0, **options):
         raise InputError(f"{kind} holds at most {most:,} pixels a side; choose --format png or --format tiff")
     with _reasons(doing="written"):
         fitted = [_in_profile(frame, found) for frame, found in zip(frames, each, strict=True)]
-        frames, each = [frame for frame, _ in fitted], [found for _, found in fitted]
+        frames, each = zip(*fitted, strict=True)
         if kind == "TIFF":
             return _encode_tiff(frames, each, quality, **options)
         if kind not in SIXTEEN_BITS or len(frames) > 1:
@@ -759,7 +753,7 @@ def _in_eight_bits(frame):
 def _in_profile(frame, metadata):
     """The frame in the metadata's profile, and the metadata with a profile that fits the pixels."""
     if not metadata.profile or frame.pixels.ndim == 2:
-        return frame, replace(metadata, profile=_srgb() if metadata.profile and frame.pixels.ndim == 3 else b"")
+        return frame, replace(metadata, profile=b"")
     transform, _ = _transform(metadata.profile, "RGB")
     with contextlib.suppress(ImageCms.PyCMSError, OSError):
         target = ImageCms.ImageCmsProfile(io.BytesIO(metadata.profile))

@@ -264,20 +264,18 @@ def _film(colorizer, film, place, alone, output, existing, settings, report, tak
     replace = _may_write(target, film, existing, report)
     if replace is None:
         return
-    notes = [f"{option} has no effect on a film" for option, given in _of_photographs(settings) if given]
+    of_photographs = {
+        "--side-by-side": settings.side_by_side,
+        "--format": settings.kind,
+        "--quality": settings.quality,
+        "--hints": settings.hints,
+        "--first-page": settings.first_page,
+        "--tolerant": settings.tolerant,
+    }
+    notes = [f"{option} has no effect on a film" for option, given in of_photographs.items() if given]
     with files.atomic(target, replace=replace) as temporary:
         notes += films.colorize_film(colorizer, film, temporary, Steady(), settings.saturation)
     _done(target, film, None, notes, settings, report)
-
-
-def _of_photographs(settings):
-    """The options that films do not have, and whether each is given."""
-    yield "--side-by-side", settings.side_by_side
-    yield "--format", settings.kind
-    yield "--quality", settings.quality
-    yield "--hints", settings.hints
-    yield "--first-page", settings.first_page
-    yield "--tolerant", settings.tolerant
 
 
 def _done(target, photograph, content, notes, settings, report):
@@ -304,14 +302,13 @@ def _may_write(target, photograph, existing, report):
     return None
 
 
-def colorize_image(colorizer, content, settings=None, ab=None):
+def colorize_image(colorizer, content, settings=None):
     """Colorize the content of one photograph's file.
 
     Args:
         colorizer: a trained `Colorizer`.
         content: bytes of the file.
         settings: `Settings`.
-        ab: an earlier prediction for it, see `Colorizer.colorize`; None: predict it.
 
     Returns:
         `Result`.
@@ -330,7 +327,7 @@ def colorize_image(colorizer, content, settings=None, ab=None):
     for number in range(count):
         frame = photo.frame(number)
         seen = frame.pixels if frame.alpha is None else frame.eight_bits()
-        predicted = colorizer.predict_ab(seen, **hints) if ab is None else ab
+        predicted = colorizer.predict_ab(seen, **hints)
         if count > 1 and steady:
             predicted = steady(predicted, seen)
         _say_what_is_lost(frame, kind, count, notes)

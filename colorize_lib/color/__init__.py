@@ -17,18 +17,3 @@ from colorize_lib.color.lab import (
     to_uint8,
     unit_rgb,
 )
-
-__all__ = [
-    "CONVENTIONS",
-    "GRAY_BT601",
-    "GRAY_BT709",
-    "LabConvention",
-    "RgbConvention",
-    "gray",
-    "lab_to_rgb",
-    "lightness",
-    "rgb_to_lab",
-    "sure_rgb",
-    "to_uint8",
-    "unit_rgb",
-]

@@ -139,19 +139,12 @@ def _serve(pipe, limits):
 
 def _decoded(content):
     """The photo's pixels, uint8 (height, width, 3)."""
-    _check_sides(content)
-    pixels = images.decode(io.BytesIO(content))
-    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=-1)
-
-
-def _check_sides(content):
-    try:
-        with Image.open(io.BytesIO(content)) as header:
-            width, height = header.size
-    except Exception:  # `decode` says what is wrong
-        return
+    photo = images.Photo(io.BytesIO(content))
+    width, height = photo.size
     if max(width, height) > MAX_SIDE:
         raise InputError(f"it has {width} × {height} pixels, and no side may have more than {MAX_SIDE:,}")
+    pixels = photo.frame().eight_bits()
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=-1)
 
 
 def _preview(pixels):

@@ -163,7 +163,8 @@ def application(page, actions, files, place, lifespan=None):
             found = content(**request.path_params)
             if found is None:
                 raise HTTPException(404, "There is nothing here.")
-            return _file(*found)
+            kind, body = found
+            return Response(body, media_type=kind)
 
         return answer
 
@@ -197,11 +198,6 @@ async def _body(request):
         while piece := await asyncio.wait_for(anext(stream, b""), SILENT_SECONDS):
             body += piece
     return bytes(body)
-
-
-def _file(kind, content):
-    charset = "; charset=utf-8" if kind.startswith("text/") else ""
-    return Response(content, headers={"content-type": kind + charset})
 
 
 def sent(kind, content, **about):
