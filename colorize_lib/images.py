@@ -211,11 +211,15 @@ class Photo:
         except InputError as error:
             if not self._tolerant or "memory" in str(error):
                 raise
-        with _reasons(self._file), _truncated_files():
-            if self._pages is None:
-                self._file.seek(0)
-                self._image = Image.open(self._file, formats=_formats(b""))
-            frame = self._frame(number)
+        ImageFile.LOAD_TRUNCATED_IMAGES = True
+        try:
+            with _reasons(self._file):
+                if self._pages is None:
+                    self._file.seek(0)
+                    self._image = Image.open(self._file, formats=_formats(b""))
+                frame = self._frame(number)
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
         self.notes.append("the file is incomplete or damaged; what is missing stays blank")
         return frame
 
@@ -268,13 +272,9 @@ class Photo:
         if self._pages:
             return {"compression": self._pages[0].compression.name.lower()}
         if self.format == "JPEG":
-            sampling = JpegImagePlugin.get_sampling(self._image)
+            sampling = max(JpegImagePlugin.get_sampling(self._image), 0)
             progressive = bool(self._image.info.get("progressive"))
-            return {
-                "qtables": self._image.quantization,
-                "subsampling": max(sampling, 0),
-                "progressive": progressive,
-            }
+            return {"qtables": self._image.quantization, "subsampling": sampling, "progressive": progressive}
         if self.format == "WEBP":
             self._file.seek(0)
             return {"lossless": b"VP8L" in self._file.read(64)}
@@ -319,15 +319,6 @@ def _reasons(file=None, doing="decoded"):
         raise InputError(f"it cannot be {doing}: {reason(error)}") from error
     finally:
         Image.MAX_IMAGE_PIXELS = before
-
-
-@contextlib.contextmanager
-def _truncated_files():
-    ImageFile.LOAD_TRUNCATED_IMAGES = True
-    try:
-        yield
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
 def _check_size(width, height, max_pixels):

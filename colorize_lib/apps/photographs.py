@@ -6,7 +6,7 @@ module made it there, which the list `.colorized.jsonl` in each folder of result
 """
 
 import contextlib
-import hashlib
+import glob
 import io
 import json
 import os
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from colorize_lib import files, images
+from colorize_lib.apps import films
 from colorize_lib.errors import InputError, is_out_of_memory, reason
 
 LIST = ".colorized.jsonl"
@@ -111,7 +112,8 @@ def _listed(names, report):
     for name in names:
         path = Path(name)
         if not name or not (name == "-" or path.is_dir() or os.path.lexists(path)):
-            matches = [(match, Path(match.name)) for match in _matches(name)]
+            matches = [Path(match) for match in sorted(glob.glob(name, recursive=True)) if os.path.isfile(match)]
+            matches = [(match, Path(match.name)) for match in matches]
         elif path.is_dir():
             matches = [(file, file.relative_to(path)) for file in _walk(path, report)]
         else:
@@ -128,15 +130,6 @@ def _listed(names, report):
     if not found and not any(why == "results of earlier calls" for _, why in report.skipped):
         raise InputError(f"There is no photograph at {', '.join(names)}: name a folder that holds some.")
     return _distinct(list(found.values()))
-
-
-def _matches(pattern):
-    path = Path(pattern)
-    try:
-        matches = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
-    except (ValueError, IndexError, NotImplementedError, OSError):  # no pattern either
-        return []
-    return [match for match in matches if match.is_file() and not match.name.startswith(".")]
 
 
 def _walk(folder, report):
@@ -219,8 +212,7 @@ def colorize_files(
     for photograph, place in tqdm(photographs, unit="photo", disable=len(photographs) < 2):
         alone = stems[place.with_suffix("")] == 1
         try:
-            work = _film if photograph.suffix.lower() in FILMS else _photograph
-            work(colorizer, photograph, place, alone, output, existing, settings, report, taken)
+            _colorize_file(colorizer, photograph, place, alone, output, existing, settings, report, taken)
         except InputError as error:
             report.failed[photograph] = str(error)
         except Exception as error:  # one bad file never stops the others, whatever it makes a library raise
@@ -229,19 +221,19 @@ def colorize_files(
     return report
 
 
-def _photograph(colorizer, photograph, place, alone, output, existing, settings, report, taken):
-    """Colorize one photograph of a call."""
-    content = _read(photograph, int(settings.memory * 1e9))
-    if photograph == _STANDARD:
-        if output is None:
-            result = colorize_image(colorizer, content, settings)
-            report.notes += [(photograph, note) for note in result.notes]
-            sys.stdout.buffer.write(result.content)
-            sys.stdout.buffer.flush()
-            report.done[photograph] = Path("standard output") / "-"
-            return
-        place = Path("standard-input")
-    kind = settings.kind or _own_kind(_opened(content, settings).format)
+def _colorize_file(colorizer, photograph, place, alone, output, existing, settings, report, taken):
+    """Colorize one photograph or film of a call."""
+    film = photograph.suffix.lower() in FILMS
+    content = None if film else _read(photograph, int(settings.memory * 1e9))
+    if photograph == _STANDARD and output is None:
+        result = colorize_image(colorizer, content, settings)
+        report.notes += [(photograph, note) for note in result.notes]
+        sys.stdout.buffer.write(result.content)
+        sys.stdout.buffer.flush()
+        report.done[photograph] = Path("standard output") / "-"
+        return
+    place = Path("standard-input") if photograph == _STANDARD else place
+    kind = None if film else settings.kind or _own_kind(_opened(content, settings).format)
     target = _target(photograph, place, kind, alone, output)
     if target in taken:
         raise InputError(
@@ -251,19 +243,24 @@ def _photograph(colorizer, photograph, place, alone, output, existing, settings,
     replace = _may_write(target, photograph, existing, report)
     if replace is None:
         return
-    result = colorize_image(colorizer, content, settings)
+    notes = _without_effect(settings) if film else []
+    result = None if film else colorize_image(colorizer, content, settings)
     with files.atomic(target, replace=replace) as temporary:
-        temporary.write_bytes(result.content)
-    _done(target, photograph, result.content, result.notes, settings, report)
+        if film:
+            notes += films.colorize_film(colorizer, photograph, temporary, Steady(), settings.saturation)
+        else:
+            temporary.write_bytes(result.content)
+            notes += result.notes
+    _record(target, photograph)
+    if settings.keep_dates and photograph != _STANDARD:
+        state = photograph.stat()
+        os.utime(target, ns=(state.st_atime_ns, state.st_mtime_ns))
+    report.done[photograph] = target
+    report.notes += [(photograph, note) for note in notes]
 
 
-def _film(colorizer, film, place, alone, output, existing, settings, report, taken):
-    from colorize_lib.apps import films
-
-    target = _target(film, place, None, alone, output)
-    replace = _may_write(target, film, existing, report)
-    if replace is None:
-        return
+def _without_effect(settings):
+    """Notes on the options that are given and that films do not have."""
     of_photographs = {
         "--side-by-side": settings.side_by_side,
         "--format": settings.kind,
@@ -272,20 +269,7 @@ def _film(colorizer, film, place, alone, output, existing, settings, report, tak
         "--first-page": settings.first_page,
         "--tolerant": settings.tolerant,
     }
-    notes = [f"{option} has no effect on a film" for option, given in of_photographs.items() if given]
-    with files.atomic(target, replace=replace) as temporary:
-        notes += films.colorize_film(colorizer, film, temporary, Steady(), settings.saturation)
-    _done(target, film, None, notes, settings, report)
-
-
-def _done(target, photograph, content, notes, settings, report):
-    """What follows when a result is there; `content` None: that of the file."""
-    _record(target, photograph, content)
-    if settings.keep_dates and photograph != _STANDARD:
-        state = photograph.stat()
-        os.utime(target, ns=(state.st_atime_ns, state.st_mtime_ns))
-    report.done[photograph] = target
-    report.notes += [(photograph, note) for note in notes]
+    return [f"{option} has no effect on a film" for option, given in of_photographs.items() if given]
 
 
 def _may_write(target, photograph, existing, report):
@@ -449,13 +433,12 @@ def _target(photograph, place, kind, alone, output):
 # The list of results in each folder: one line of JSON each, appended after the result is there.
 
 
-def _record(target, photograph, content):
-    digest = hashlib.sha256(content).hexdigest() if content is not None else files.sha256(target)
+def _record(target, photograph):
     entry = {
         "result": os.path.abspath(target),
         "photograph": os.path.abspath(photograph),
         "bytes": target.stat().st_size,
-        "sha256": digest,
+        "sha256": files.sha256(target),
     }
     with files.disk_errors(target.parent / LIST), open(target.parent / LIST, "ab") as file:
         file.write(json.dumps(entry).encode() + b"\n")

@@ -85,21 +85,17 @@ def bundle(datasets, output, wheels, part=None):
 def missing(requirements, wheels):
     """The packages, NAME==VERSION, that a requirements file needs on this machine and that have no wheel or source archive."""
     from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
 
-    there = set()
-    for path in Path(wheels).iterdir() if Path(wheels).is_dir() else ():
-        found = re.match(r"(.+?)-([0-9][^-]*?)(-.*\.whl|\.tar\.gz)$", path.name)
-        if found:
-            there.add((_canonical(found[1]), found[2]))
+    there = {parse_wheel_filename(path.name)[:2] for path in Path(wheels).glob("*.whl")}
+    there |= {parse_sdist_filename(path.name) for path in Path(wheels).glob("*.tar.gz")}
+    there = {f"{name}=={version}" for name, version in there}
     lines = requirements.read_text(encoding="utf-8").splitlines()
     pins = [Requirement(line.split(" #")[0]) for line in lines if re.match("[A-Za-z0-9]", line)]
     asked = [pin for pin in pins if pin.marker is None or pin.marker.evaluate()]
-    versions = {pin.name: str(pin.specifier).removeprefix("==") for pin in asked}
-    return [f"{name}=={version}" for name, version in versions.items() if (_canonical(name), version) not in there]
-
-
-def _canonical(name):
-    return re.sub("[-_.]+", "-", name).lower()
+    return [
+        f"{pin.name}{pin.specifier}" for pin in asked if f"{canonicalize_name(pin.name)}{pin.specifier}" not in there
+    ]
 
 
 def _anonymous(entry):

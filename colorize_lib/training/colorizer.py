@@ -247,30 +247,14 @@ def _pixels(photo):
             except InputError as error:
                 raise InputError(f"Cannot colorize {photo}: {error}.") from error
     array = np.asarray(photo)
-    pixels = _integers(array)
-    if (
-        pixels is None
-        or array.ndim not in (2, 3)
-        or array.size == 0
-        or (array.ndim == 3 and array.shape[2] not in (1, 3))
-    ):
+    if array.ndim not in (2, 3) or array.size == 0 or (array.ndim == 3 and array.shape[2] not in (1, 3)):
         raise InputError(
-            f"Cannot colorize an array of {array.dtype} and shape {array.shape}: give (height, width) or (height, width, 3), "
-            "uint8, or float of 0 to 1."
+            f"Cannot colorize an array of shape {array.shape}: give (height, width) or (height, width, 3), such as uint8 RGB."
         )
+    pixels = array if array.dtype == np.uint16 else color.sure_rgb(array)
+    if pixels.dtype.kind == "f":
+        pixels = np.round(pixels.clip(0, 1) * 255).astype(np.uint8)
     return pixels[..., 0] if array.shape[2:] == (1,) else pixels
-
-
-def _integers(array):
-    """The array as uint8 or uint16, or None where its meaning is unclear."""
-    if array.dtype in (np.uint8, np.uint16) or array.size == 0:
-        return array
-    low, high = (array.min(), array.max()) if array.dtype.kind in "iuf" else (1, 0)
-    if array.dtype.kind in "iu" and 0 <= low <= high <= 255:
-        return array.astype(np.uint8)
-    if array.dtype.kind == "f" and 0 <= low <= high <= 1:
-        return np.round(array * 255).astype(np.uint8)
-    return None
 
 
 def describe(model):

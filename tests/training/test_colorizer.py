@@ -110,7 +110,7 @@ def test_wrong_photos_are_one_sentence(colorizer, tmp_path):
     with pytest.raises(InputError, match=r"missing\.jpg: it does not exist"):
         colorizer.colorize(tmp_path / "missing.jpg")
     for wrong in (np.full((4, 4, 3), 300.0), np.full((4, 4, 3), -1), np.full((4, 4), np.nan), np.zeros((0, 4))):
-        with pytest.raises(InputError, match="Cannot colorize an array of"):
+        with pytest.raises(InputError, match=r"Cannot colorize an array of shape|RGB of (int64|float64)"):
             colorizer.colorize(wrong)
 
 

@@ -386,7 +386,7 @@ def listen(port, open_to_others=False):
     return listening
 
 
-def serve(app, title, place, check=None):
+def serve(app, title, place, check):
     """Serve an application until it is stopped.
 
     Args:
@@ -427,9 +427,9 @@ def serve(app, title, place, check=None):
         print(f"{title} is at {address} (stop it with Ctrl+C)", flush=True)
         if place.browser:
             asyncio.get_running_loop().run_in_executor(None, webbrowser.open, address)
-        checking = asyncio.create_task(check()) if check else None
-        await asyncio.wait({serving, *([checking] if check else [])}, return_when=asyncio.FIRST_COMPLETED)
-        failed = checking.exception() if check and checking.done() and not checking.cancelled() else None
+        checking = asyncio.create_task(check())
+        await asyncio.wait({serving, checking}, return_when=asyncio.FIRST_COMPLETED)
+        failed = checking.exception() if checking.done() and not checking.cancelled() else None
         if failed:
             server.should_exit = True
         await serving
