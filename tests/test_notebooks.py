@@ -16,6 +16,7 @@ from PIL import Image
 
 from colorize_lib import papers
 from colorize_lib.errors import InputError
+from colorize_lib.evaluation import plots, scores
 from colorize_lib.reproduction import notebook as headless
 from colorize_lib.reproduction import parameters
 from colorize_lib.reproduction.parameters import KNOWN
@@ -170,30 +171,51 @@ def test_the_first_cell_says_how_to_get_the_library(notebook):
 
 
 def test_no_column_of_a_table_is_empty(notebook):
-    pages = [
-        output.data.get("text/html", "")
-        for cell in code_cells(notebook)
-        for output in cell.get("outputs", ())
-        if "data" in output
-    ]
-    for body in re.findall(r"<tbody>.*?</tbody>", "".join(pages), re.S):
+    pages = "".join(outputs_of_kind(notebook, "text/html"))
+    for body in re.findall(r"<tbody>.*?</tbody>", pages, re.S):
         rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr.*?</tr>", body, re.S)]
         for column in zip(*rows, strict=True):
             assert set(column) - {"–", "NaN", ""}, body
 
 
+def outputs_of_kind(notebook, kind):
+    """The data of one media type in all outputs."""
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    return [output.data[kind] for output in outputs if kind in output.get("data", {})]
+
+
 def test_pictures_are_large_enough_to_see(notebook):
-    """At least 160 pixels each way, whatever is on them."""
-    for output in (output for cell in code_cells(notebook) for output in cell.outputs):
-        data = output.get("data", {}).get("image/jpeg")
-        if data:
-            assert min(Image.open(io.BytesIO(base64.b64decode(data))).size) >= 160
+    """Every single picture of a figure has at least 160 pixels each way, on a page that shows smaller what is wider than it."""
+    for data in outputs_of_kind(notebook, "image/jpeg"):
+        image = Image.open(io.BytesIO(base64.b64decode(data)))
+        smallest = re.fullmatch(rb"smallest picture: (\d+)x(\d+) pixels", image.info["comment"])
+        assert min(1, plots.PAGE / image.width) * min(map(int, smallest.groups())) >= 160
+
+
+def test_summaries_of_networks_cut_no_name(notebook):
+    summaries = [text for text in outputs_of_kind(notebook, "text/html") if "Layer (type)" in text]
+    assert not [text for text in summaries if "…" in text]
+
+
+def test_tables_have_words_for_headings(notebook):
+    """None of the names that columns have in files and in code."""
+    headings = re.findall(r"<th[^>]*>(.*?)</th>", "".join(outputs_of_kind(notebook, "text/html")))
+    assert not set(headings) & {"loss", "val_loss", "mae", "val_mae", "seconds", "ms an image", *scores.QUANTITIES} - {
+        "chroma"
+    }
+
+
+def test_one_spelling_of_what_is_shown(notebook):
+    """British "colour", and "recognize" with a z, as in the papers that are quoted; names in code keep theirs."""
+    shown = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    shown += outputs_of_kind(notebook, "text/html") + outputs_of_kind(notebook, "text/plain")
+    text = re.sub(r"`[^`]*`", "", "\n".join(shown))
+    assert not re.findall(r"\w*(?:recognis|colorful|colourize)\w*", text)
 
 
 def test_shown_sources_fit_the_page(paper):
     """JupyterLab shows 91 letters a line of a listing next to its sidebar at 1280 pixels, and breaks within words."""
-    outputs = [output for cell in code_cells(paper) for output in cell.outputs]
-    listings = [output.data["text/markdown"] for output in outputs if "text/markdown" in output.get("data", {})]
+    listings = outputs_of_kind(paper, "text/markdown")
     lines = [line for text in listings if text.startswith("```python") for line in text.splitlines()]
     assert lines
     assert not [line for line in lines if len(line) > 90]
@@ -201,8 +223,7 @@ def test_shown_sources_fit_the_page(paper):
 
 def test_photographs_are_jpeg(notebook):
     """Photographs as PNG make a notebook several times larger; drawings are PNG."""
-    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
-    drawn = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+    drawn = outputs_of_kind(notebook, "image/png")
     assert not [data for data in drawn if len(data) > 200_000]
 
 

@@ -8,6 +8,7 @@ import inspect
 import io
 import math
 import sys
+import textwrap
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -42,9 +43,14 @@ def _finish(figure, axes, x_label, y_label, legend=True):
     if x_label == "epoch":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if legend:
-        axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+        _legend(axes)
     plt.close(figure)
     return figure
+
+
+def _legend(axes, entries=()):
+    """The legend to the right of the axes, of their own curves or of others' (handles, labels)."""
+    axes.legend(*entries, fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
 
 
 def rows_of(history):
@@ -110,12 +116,13 @@ def panels(rows, log=()):
             if first.setdefault(label, axis) is not axis:
                 axis.sharey(first[label])
             _panel(axis, rows[label][title])
-            _finish(figure, axis, "", label if axis is line[0] else "", legend=title == block[-1])
-            axis.tick_params("y", labelleft=axis is line[0])
+            _finish(figure, axis, "", label if axis is line[0] else "", legend=False)
+            axis.tick_params("y", which="both", labelleft=axis is line[0])
             if number % len(rows) == 0:
-                axis.set_title(title.replace("_", " "), fontsize="small", wrap=True)
+                axis.set_title(textwrap.fill(title.replace("_", " "), 20), fontsize="small")
             if number % len(rows) == len(rows) - 1:
                 axis.set_xlabel("epoch")
+        _legend(line[-1], line[len(block) - 1].get_legend_handles_labels())
         for axis in line[len(block) :]:
             axis.set_axis_off()
     for label in log:

@@ -128,9 +128,22 @@ def test_panels_have_one_scale_a_row_and_dot_what_is_constant():
     assert [axes[0].get_ylabel(), axes[2].get_ylabel()] == ["loss", "accuracy"]
     assert [axis.get_yscale() for axis in axes] == ["log", "log", "linear", "linear"]
     assert axes[0].get_ylim() == axes[1].get_ylim()
+    axes[0].figure.canvas.draw()
+    inner = axes[1].yaxis.get_ticklabels(which="both")  # a logarithmic axis of less than a decade labels its smaller ticks
+    assert not [text for text in inner if text.get_visible() and text.get_text()]
     curve, constant = axes[0].lines
     assert [list(curve.get_xdata()), list(curve.get_ydata())] == [[1, 2], [0.5, 0.3]]
     assert (list(constant.get_ydata()), constant.get_linestyle()) == ([0.2, 0.2], ":")
+
+
+def test_panels_of_many_systems_are_continued_below_with_every_legend_at_the_right():
+    names = [f"a_system_with_the_number_{number}" for number in range(5)]
+    axes = plots.panels({"loss": {name: {"training": [0.5, 0.3]} for name in names}}).axes
+    assert [axis.get_title().replace("\n", " ") for axis in axes] == [name.replace("_", " ") for name in names] + [""]
+    assert max(len(line) for axis in axes for line in axis.get_title().splitlines()) <= 20
+    assert [axis.get_legend() is not None for axis in axes] == [False, False, True] * 2
+    assert [axis.axison for axis in axes] == [True] * 5 + [False]
+    assert outside(axes[5])
 
 
 def test_source_is_what_the_builder_is():
