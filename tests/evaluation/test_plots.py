@@ -129,7 +129,9 @@ def test_panels_have_one_scale_a_row_and_dot_what_is_constant():
     assert [axis.get_yscale() for axis in axes] == ["log", "log", "linear", "linear"]
     assert axes[0].get_ylim() == axes[1].get_ylim()
     axes[0].figure.canvas.draw()
-    inner = axes[1].yaxis.get_ticklabels(which="both")  # a logarithmic axis of less than a decade labels its smaller ticks
+    inner = axes[1].yaxis.get_ticklabels(
+        which="both"
+    )  # a logarithmic axis of less than a decade labels its smaller ticks
     assert not [text for text in inner if text.get_visible() and text.get_text()]
     curve, constant = axes[0].lines
     assert [list(curve.get_xdata()), list(curve.get_ydata())] == [[1, 2], [0.5, 0.3]]
