@@ -23,20 +23,31 @@ def aligned(rows):
 
 
 def table(path):
-    """`paper_vs_here.csv` as text: one narrow table a metric, with the paper's number next to ours."""
+    """`paper_vs_here.csv` as text: a narrow table for each metric with the paper's number next to ours.
+
+    Metrics of one column stand next to each other as far as they fit.
+    """
     rows = files.read_csv(path)
     system, *names = rows[0]
-    blocks = {}
+    rows = sorted(rows, key=lambda row: is_constant(row[system]))  # stable: constants come last
+    systems, metrics = [row[system] for row in rows], {}
     for name in names:
-        part = next((part for part in PARTS if name.endswith(f" {part}")), None)
-        heading = name.removesuffix(f" {part}") if part else name
-        blocks.setdefault(heading, []).append([part or "", *(row[name] or "–" for row in rows)])
-    systems = [row[system] for row in rows]
-    return "\n\n".join(text for heading, columns in blocks.items() for text in _blocks([heading, *systems], columns))
+        part = next((part for part in PARTS if name.endswith(f" {part}")), "")
+        metrics.setdefault(name.removesuffix(f" {part}"), []).append([part, *(row[name] or "–" for row in rows)])
+    blocks = []
+    for metric, columns in metrics.items():
+        if len(columns) > 1:
+            blocks.append(([metric, *systems], columns))
+            continue
+        if not blocks or blocks[-1][0][0] != "system":
+            blocks.append((["system", *systems], []))
+        ((part, *cells),) = columns
+        blocks[-1][1].append([f"{metric} {part}".strip(), *cells])
+    return "\n\n".join(text for first, columns in blocks for text in _blocks(first, columns))
 
 
 def _blocks(first, columns):
-    """The table of one metric, continued in another one where it would be too wide; rows without a number are left out."""
+    """A table, continued in another one where it would be too wide; rows without a number are left out."""
     chosen = [first]
     for column in columns:
         if len(chosen) > 1 and max(map(len, _lines([*chosen, column]))) > WIDTH:
@@ -57,7 +68,7 @@ def heading(folder):
 
 
 def sentence(folder, profile):
-    """How the systems of a finished run compare with predictions that need no network."""
+    """One line on how the systems of a finished run compare with predictions that need no network."""
     metrics = files.read_json(folder / "metrics.json", "metrics")
     found = {name: row["delta_e2000"] for name, row in metrics.get("systems", {}).items() if "delta_e2000" in row}
     constants = [value["mean"] for name, value in found.items() if is_constant(name)]
@@ -65,9 +76,9 @@ def sentence(folder, profile):
     said = []
     if constants and trained:
         better = sum(high < min(constants) for high in trained)
-        count = f"{better} of {len(trained)} systems" if len(trained) > 1 else f"{'The' if better else 'No'} system"
-        are = "are" if len(trained) > 1 else "is"
-        said.append(f"{count} {are} clearly closer to the truth (ΔE2000) than gray and than one mean colour.")
+        verb = "beat" if better != 1 else "beats"
+        said.append(f"{better} of {len(trained)} systems clearly {verb} gray and one colour in ΔE2000")
     if profile == "quick":
-        said.append("A quick run only shows that everything works: results/README.md has the recorded runs.")
-    return " ".join(said)
+        said.append("recorded runs are in results/README.md")
+    text = "; ".join(said)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""

@@ -32,7 +32,8 @@ def write(folder, systems):
 
 def test_a_table_for_each_metric_with_paper_and_here_next_to_each_other(run):
     blocks = [block.splitlines() for block in closing.table(run / "paper_vs_here.csv").split("\n\n")]
-    assert [block[0].split("  ")[0] for block in blocks] == ["epoch", "PSNR, dB ↑", "ΔE2000 ↓"]
+    assert [block[0].split("  ")[0] for block in blocks] == ["system", "PSNR, dB ↑", "system"]
+    assert blocks[2][0].split() == ["system", "ΔE2000", "↓", "here"]
     assert blocks[1][0].split() == ["PSNR,", "dB", "↑", "paper", "here", "coloured", "best", "epoch"]
     assert blocks[1][1].split() == ["cnn", "21.57", "–", "–", "–"]
     assert [line.split()[0] for line in blocks[2][1:]] == [LONG.split()[0]]  # no row without a number
@@ -54,7 +55,22 @@ def test_systems_are_compared_with_the_predictions_that_need_no_network(tmp_path
         "b": (10.9, 9, 11.2),
     }
     write(tmp_path, systems)
-    assert closing.sentence(tmp_path, "paper").startswith("1 of 2 systems are clearly closer to the truth")
-    assert closing.sentence(tmp_path, "quick").endswith("works: results/README.md has the recorded runs.")
+    said = "1 of 2 systems clearly beats gray and one colour in ΔE2000"
+    assert closing.sentence(tmp_path, "paper") == f"{said}."
+    assert closing.sentence(tmp_path, "quick") == f"{said}; recorded runs are in results/README.md."
+    assert len(closing.sentence(tmp_path, "quick")) <= closing.WIDTH
     write(tmp_path, {"a": (10, 9, 10.5)})
     assert closing.sentence(tmp_path, "paper") == ""
+    assert closing.sentence(tmp_path, "quick") == "Recorded runs are in results/README.md."
+
+
+def test_metrics_of_one_column_share_a_table_as_far_as_they_fit(tmp_path):
+    names = [f"metric {number}" for number in range(9)]
+    rows = [["gray (ab = 0)", *"012345678"], ["gan", *(f"{number}.00 [1.00, 9.00]" for number in range(9))]]
+    with open(tmp_path / "paper_vs_here.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["system", *names], *rows])
+    text = closing.table(tmp_path / "paper_vs_here.csv")
+    blocks = [block.splitlines() for block in text.split("\n\n")]
+    assert [len(block) for block in blocks] == [3, 3, 3]
+    assert [line.split("  ")[0] for line in blocks[1]] == ["system", "gan", "gray (ab = 0)"]
+    assert max(map(len, text.splitlines())) <= closing.WIDTH
