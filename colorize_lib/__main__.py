@@ -77,18 +77,10 @@ def _bundle(arguments):
 def _colorize(arguments):
     from colorize_lib.apps import guided, photographs, trained
 
-    settings = photographs.Settings(
-        saturation=arguments.saturation,
-        vivid=arguments.vivid,
-        side_by_side=arguments.side_by_side,
-        hints=guided.read_hints(arguments.hints) if arguments.hints else (),
-        first_page=arguments.first_page,
-        tolerant=arguments.tolerant,
-        kind=arguments.format and arguments.format.upper(),
-        quality=arguments.quality,
-        memory=arguments.memory,
-        keep_dates=arguments.keep_dates,
-    )
+    given = {name: getattr(arguments, name) for name in photographs.Settings.__dataclass_fields__}
+    given["hints"] = guided.read_hints(arguments.hints) if arguments.hints else ()
+    given["kind"] = arguments.kind and arguments.kind.upper()
+    settings = photographs.Settings(**given)
     report = photographs.Report()
     # What was colorized goes to standard output where a photograph does not.
     stream = sys.stderr if "-" in arguments.photo and not arguments.output else sys.stdout
@@ -112,12 +104,10 @@ def _colorize(arguments):
 
 
 def _print_report(report, stream):
-    for photo, note in report.notes:
-        print(printable(f"note: {photo}: {note}"), file=sys.stderr)
-    for photo, reason in report.left.items():
-        print(printable(f"left alone: {photo}: {reason}"), file=sys.stderr)
-    for photo, reason in report.failed.items():
-        print(printable(f"error: {photo}: {reason}"), file=sys.stderr)
+    parts = ("note", report.notes), ("left alone", report.left.items()), ("error", report.failed.items())
+    for kind, lines in parts:
+        for photo, text in lines:
+            print(printable(f"{kind}: {photo}: {text}"), file=sys.stderr)
     print(printable(report.summary()), file=stream)
 
 
@@ -237,7 +227,7 @@ def _add_colorize(command):
     option("--first-page", action="store_true", help="of files with several pages or frames, only the first")
     option("--tolerant", action="store_true", help="colorize what there is of a file that ends early")
     kinds = [kind.lower() for kind in _WRITABLE]
-    option("--format", choices=kinds, help="of the results (default: each photo's own)")
+    option("--format", dest="kind", choices=kinds, help="of the results (default: each photo's own)")
     quality = "of JPEG, WebP, AVIF and HEIC (default: each photo's own, else 95)"
     option("--quality", type=number(int, 1, 100), help=quality)
     memory = "memory that one photo may take (default: 4)"

@@ -107,13 +107,8 @@ def prepare(trained, photographs, folder=None, report=None):
     with files.lock(folder, "pictures", wait=600):
         if not (folder / "index.json").exists():
             _write(folder, trained, photographs, report)
-    return open_pictures(folder)
-
-
-def open_pictures(folder):
-    """The `Pictures` in a folder that `prepare` wrote. Raises InputError."""
-    index = files.read_json(Path(folder) / "index.json", "index of pictures")
-    return Pictures(Path(folder), tuple(index["models"]), index["credits"])
+    index = files.read_json(folder / "index.json", "index of pictures")
+    return Pictures(folder, tuple(index["models"]), index["credits"])
 
 
 def _write(folder, trained, photographs, report):

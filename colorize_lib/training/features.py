@@ -68,12 +68,12 @@ def cached_features(network, images, folder, *, convention="miu", dtype="float16
     path = Path(folder) / f"{network.name}-{key}.npy"
     record = path.with_suffix(".json")
     if record.exists() and path.exists():
-        return Features(_open(path, len(images)), path, _seconds(record))
+        return _read(path, record, len(images))
     start = time.perf_counter()
     _write(path, network, images, color.CONVENTIONS[convention], dtype, batch_size)
     seconds = time.perf_counter() - start
     files.write_json(record, {**identity, "seconds": seconds})
-    return Features(_open(path, len(images)), path, seconds)
+    return _read(path, record, len(images))
 
 
 def feature_batches(features, split, batch_size, seed=None):
@@ -146,18 +146,11 @@ def _write(path, network, images, convention, dtype, batch_size):
             file.write(np.ascontiguousarray(network.predict_on_batch(inputs), dtype))
 
 
-def _open(path, count):
+def _read(path, record, count):
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
         if len(values) != count:
             raise ValueError("it has features of other images")
-        return values
+        return Features(values, path, float(files.read_json(record, "feature cache")["seconds"]))
     except Exception as error:  # damaged files can fail in any part of numpy's reader
         raise InputError(f"The feature cache {path} is damaged ({reason(error)}): delete it and run again.") from error
-
-
-def _seconds(record):
-    try:
-        return float(files.read_json(record, "feature cache")["seconds"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"The feature cache's {record} is damaged: delete it and run again.") from error

@@ -55,15 +55,10 @@ class Preparation:
     async def _follow(self, reports):
         while self.pictures is None and self.failure is None:
             try:
-                kind, value = await asyncio.to_thread(reports.recv)
+                attribute, value = await asyncio.to_thread(reports.recv)
             except EOFError:
-                kind, value = "failure", "The process that makes the pictures ended: is there enough memory?"
-            if kind == "done":
-                self.done = value
-            elif kind == "failure":
-                self.failure = value
-            else:
-                self.pictures = turing.open_pictures(value)
+                attribute, value = "failure", "The process that makes the pictures ended: is there enough memory?"
+            setattr(self, attribute, value)
 
     async def wait_until_ready(self):
         """Wait until the pictures are made. Raises InputError if they cannot be."""
@@ -78,6 +73,7 @@ class Preparation:
 
 
 def _prepare(reports, run_folders, photographs):
+    """In the process: report the attributes of `Preparation`, as (name, value)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the server, which ends this process
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from colorize_lib.apps import trained
@@ -88,7 +84,7 @@ def _prepare(reports, run_folders, photographs):
     except InputError as error:
         reports.send(("failure", str(error)))
     else:
-        reports.send(("pictures", str(pictures.folder)))
+        reports.send(("pictures", pictures))
 
 
 def application(preparation, store, place, length=turing.LENGTH):
