@@ -92,9 +92,9 @@ def test_claims_are_shown_as_sentences_with_numbers_that_are_not_broken():
     head, rule, line = repr(claims.shown([judged(run(("2", "2")))])).splitlines()
     assert head == "| claim | epochs | difference, above 0 if it holds | in | verdict |"
     assert set(rule) == set("|:- ")
-    cells = [cell.strip(" ") for cell in line.strip("|").split("|")]
-    assert cells[0] == "Dropout helps"
-    assert not [cell for cell in cells[1:] if " " in cell]  # no-break spaces alone
+    numbers = ["2 and 2", "0.30", "PSNR of ab, dB", "one run"]
+    cells = ["Dropout helps", *(text.replace(" ", "\N{NO-BREAK SPACE}") for text in numbers)]
+    assert line == f"| {' | '.join(cells)} |"
 
 
 def test_claims_that_wait_for_a_system_are_a_sentence_below_the_others():
