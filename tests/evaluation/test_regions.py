@@ -1,5 +1,8 @@
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
+from skimage.color import rgb2lab
+from skimage.segmentation import slic
 
 from colorize_lib import color
 from colorize_lib.evaluation import regions
@@ -29,6 +32,14 @@ def test_superpixels_do_not_see_colour(halves):
     gray = np.asarray(color.lab_to_rgb(lab * (1, 0, 0)))
     differing = regions.superpixels(gray, 12) != regions.superpixels(halves, 12)
     assert differing.mean() < 0.02  # rounding decides ties
+
+
+def test_superpixels_are_those_of_scikit_image_for_forty_pieces_of_the_lightness():
+    images = gaussian_filter(np.random.default_rng(0).random((2, 48, 48, 3)), (0, 1, 1, 0))
+    images = (255 * images / images.max()).astype("uint8")
+    for image, found in zip(images, regions.superpixels(images), strict=True):
+        expected = slic(rgb2lab(image)[..., 0], 40, compactness=0.1, start_label=0, channel_axis=None)
+        assert (found == expected).mean() > 0.99  # rounding decides ties
 
 
 def test_within_variance_by_hand():
