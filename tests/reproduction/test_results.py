@@ -2,6 +2,7 @@ import base64
 import io
 import json
 import re
+import shlex
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -13,7 +14,7 @@ from PIL import Image
 from colorize_lib import __main__, papers
 from colorize_lib.errors import InputError
 from colorize_lib.evaluation import plots
-from colorize_lib.reproduction import gallery, rescore, results, standalone
+from colorize_lib.reproduction import gallery, parameters, rescore, results, standalone
 
 ROW = {"psnr_rgb": {"mean": 23.0, "low": 22.9, "high": 23.1}, "images": 100}
 
@@ -324,6 +325,15 @@ def test_every_system_is_shown_by_its_best_run(elsewhere):
     assert not (home / "polychromify" / "more").exists()
     gallery.write()
     assert _Page(gallery.page()).silent == []
+
+
+def test_missing_runs_have_commands_that_exist():
+    for row in results.still_missing():
+        make, target, *assignments = shlex.split(row["command"])
+        assert make == "make"
+        assert target.removeprefix("reproduce-") in papers.NOTEBOOKS
+        assert parameters.parse(assignments).keys() <= {name.upper() for name in parameters.KNOWN}
+        assert row["what"] in gallery.readme()
 
 
 def test_numbers_outside_the_interval_ask_for_a_reason(elsewhere):
