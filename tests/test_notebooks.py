@@ -50,12 +50,6 @@ def notebook(request):
     return nbformat.read(request.param, as_version=4)
 
 
-@pytest.fixture(params=[path for path in NOTEBOOKS if path.stem != "comparison"], ids=lambda path: path.stem)
-def redrawn(request):
-    """Every notebook except the comparison, whose outputs are older than these rules."""
-    return nbformat.read(request.param, as_version=4)
-
-
 @pytest.fixture(params=PAPERS, ids=lambda path: path.stem)
 def paper(request):
     return nbformat.read(request.param, as_version=4)
@@ -190,9 +184,9 @@ def outputs_of_kind(notebook, kind):
     return [output.data[kind] for output in outputs if kind in output.get("data", {})]
 
 
-def test_pictures_are_large_enough_to_see(redrawn):
+def test_pictures_are_large_enough_to_see(notebook):
     """Every single picture of a figure has at least 160 pixels each way, on a page that shows smaller what is wider than it."""
-    for data in outputs_of_kind(redrawn, "image/jpeg"):
+    for data in outputs_of_kind(notebook, "image/jpeg"):
         image = Image.open(io.BytesIO(base64.b64decode(data)))
         smallest = re.fullmatch(rb"smallest picture: (\d+)x(\d+) pixels", image.info["comment"])
         assert min(1, plots.PAGE / image.width) * min(map(int, smallest.groups())) >= 160
@@ -211,10 +205,10 @@ def test_tables_have_words_for_headings(notebook):
     }
 
 
-def test_one_spelling_of_what_is_shown(redrawn):
+def test_one_spelling_of_what_is_shown(notebook):
     """British "colour", and "recognize" with a z, as in the papers that are quoted; names in code keep theirs."""
-    shown = [cell.source for cell in redrawn.cells if cell.cell_type == "markdown"]
-    shown += outputs_of_kind(redrawn, "text/html") + outputs_of_kind(redrawn, "text/plain")
+    shown = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    shown += outputs_of_kind(notebook, "text/html") + outputs_of_kind(notebook, "text/plain")
     text = re.sub(r"`[^`]*`", "", "\n".join(shown))
     assert not re.findall(r"\w*(?:recognis|colorful|colourize)\w*", text)
 
