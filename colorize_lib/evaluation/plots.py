@@ -169,7 +169,9 @@ def scatter(panels, label):
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    figure, all_axes = _subplots(1, len(panels), figsize=(3.1 * len(panels) + 2.1, 3.6), squeeze=False, layout="constrained")
+    figure, all_axes = _subplots(
+        1, len(panels), figsize=(3.1 * len(panels) + 2.1, 3.6), squeeze=False, layout="constrained"
+    )
     for axes, (y_label, points) in zip(all_axes[0], panels.items(), strict=True):
         for number, (name, place) in enumerate(points.items()):
             axes.plot(*place, "os^D"[number // 10 % 4], color=f"C{number}", label=name)
