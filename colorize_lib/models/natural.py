@@ -31,7 +31,7 @@ def _up(x, skip, filters, name):
 
 
 @register("natural", convention="zhang", paper=None)
-def natural(size=96, width=1.0):
+def natural(size=64, width=1.0):
     """A distribution over colours for each pixel, at a quarter of the size. 6,343,797 parameters.
 
     (size, size, 1), (L - 50) / 100 in [-0.5, 0.5] (`CONVENTIONS["zhang"]`) → logits (size / 4, size / 4, 199), float32, over

@@ -207,9 +207,12 @@ def train(settings, datasets, photographs, test=None, others=None):
         network = model.network
         seen += epochs * len(batches) * settings.batch_size
         run.metrics[f"size{size}"] = {"images": seen, "val_loss": min(row["val_loss"] for row in history)}
-    whole = save(network, weights, settings.width, run.folder / "natural")
+    networks = {size: complete(network, weights, settings.width, size) for size, _ in plan}
+    size = chosen_size(networks, photographs["bundled"])
+    whole = networks[size]
+    save(whole, run.folder / "natural")
     table, found = chosen_range(whole, photographs)
-    run.metrics["range"] = found
+    run.metrics["range"] = found | {"size": size}
     with files.atomic(run.folder / "validation.csv") as path:
         table.to_csv(path, index=False, float_format="%.4f")
     colorizer = distribution.VividColorizer(whole, found["default"], (found["careful"], found["vivid"]))
@@ -244,30 +247,28 @@ def _model(settings, size, former, centres, weights, rate):
     return model
 
 
-def save(trained, weights, width, folder):
-    """Write the whole network: `network.json`, and `best.weights.h5` with kernels in float16.
-
-    The network is built at the builder's default size; the weights do not depend on the sizes of the training.
+def complete(trained, weights, width, size):
+    """The whole network, in float32, which sees photographs at `size`.
 
     Args:
         trained: the trained `classifier`.
         weights: (Q,), of the bins in the loss, which the layer "rebalancing" takes back.
         width: of the network.
-        folder: the folder to write to.
-
-    Returns:
-        The network, in float32.
+        size: in pixels; the weights do not depend on it.
     """
-    network = models.build("natural", width=width, dtype="float32")
+    network = models.build("natural", size=size, width=width, dtype="float32")
     classifier(network).set_weights(trained.get_weights())
     network.get_layer("rebalancing").moving_mean.assign(np.log(weights))
-    colorizer = distribution.VividColorizer(network)
-    files.write_json(folder / "network.json", describe(colorizer))
+    return network
+
+
+def save(network, folder):
+    """Write a `complete` network: `network.json`, and `best.weights.h5` with kernels in float16."""
+    files.write_json(folder / "network.json", describe(distribution.VividColorizer(network)))
     with tempfile.TemporaryDirectory() as scratch:
         whole = Path(scratch) / "whole.weights.h5"
         network.save_weights(whole)
         rescore.halve_weights(whole, folder / "best.weights.h5")
-    return network
 
 
 def validation(settings, datasets, bundled):
@@ -291,7 +292,7 @@ def decodings(network, photographs, grid=GRID):
     """The numbers of each decoding on photographs, at half of the network's input size.
 
     Args:
-        network: as returned by `save`.
+        network: as returned by `complete`.
         photographs: group → uint8 images (n, height, width, 3), such as `validation` returns.
         grid: pairs of the share of the rebalancing that is taken back, and the temperature.
 
@@ -317,6 +318,20 @@ def decodings(network, photographs, grid=GRID):
             found = measure.summary(measure.table(true_lab, color.rgb_to_lab(rgb)))
             rows.append({"group": group, "taken_back": taken_back, "temperature": temperature, **found})
     return pd.DataFrame(rows)
+
+
+def chosen_size(networks, bundled, grid=GRID):
+    """The size at which photographs are seen: the one whose nearest decoding has the lowest ΔE2000 on the bundled photographs.
+
+    Only these validation photographs are reductions of large ones, as the photographs of users are; the others are no larger than
+    what the network sees.
+
+    Args:
+        networks: {size: network}, as returned by `complete`.
+        bundled: uint8 images (n, height, width, 3).
+        grid: as in `decodings`.
+    """
+    return min(networks, key=lambda size: decodings(networks[size], {"bundled": bundled}, grid)["delta_e2000"].min())
 
 
 def chosen_range(network, photographs, grid=GRID):

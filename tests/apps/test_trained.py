@@ -131,6 +131,7 @@ def test_the_bundled_range_is_that_of_the_recorded_run():
     assert list(distribution.CAREFUL) == chosen["careful"]
     assert list(distribution.VIVID) == chosen["vivid"]
     assert chosen["default"] == distribution.DEFAULT_VIVID
+    assert trained.load("natural").input_size == (chosen["size"], chosen["size"])
     assert (trained.WEIGHTS / "natural.weights.h5").stat().st_size < 20e6
 
 

@@ -29,7 +29,8 @@ def test_the_command_trains_a_network_that_colorizes():
     assert 0 <= chosen["default"] <= 1
     assert table["hue_distance"].between(0, 200).all()
     colorizer = trained.load(str(folder / "natural"))
-    assert colorizer.input_size == (96, 96)
+    assert chosen["size"] in (32, 64)
+    assert colorizer.input_size == (chosen["size"], chosen["size"])
     log_weights = np.asarray(colorizer.network.get_layer("rebalancing").moving_mean)
     assert log_weights.min() < 0 < log_weights.max()
     assert colorizer.colorize(np.zeros((30, 40), "uint8")).shape == (30, 40, 3)
@@ -54,6 +55,17 @@ def test_batches_are_half_of_each_split_and_the_same_after_a_resume():
     np.testing.assert_array_equal(again[1][0], images)
     assert batches.split.fingerprint() == again.split.fingerprint()
     assert batches.split.fingerprint() != natural.Mixture(splits()[:1], 20, 8, 3, None).split.fingerprint()
+
+
+def test_the_size_is_the_one_whose_nearest_decoding_is_nearest(monkeypatch):
+    found = {32: [13.0, 12.4], 64: [12.9, 12.5]}
+
+    def decodings(network, photographs, grid):
+        assert photographs == {"bundled": "photographs"}
+        return pd.DataFrame({"delta_e2000": found[network]})
+
+    monkeypatch.setattr(natural, "decodings", decodings)
+    assert natural.chosen_size({32: 32, 64: 64}, "photographs") == 32
 
 
 def test_the_range_is_chosen_by_its_rule(monkeypatch):
