@@ -59,8 +59,9 @@ VALIDATION_PHOTOGRAPHS, VALIDATION_SIDE = 100, 200  # of each dataset, at its ow
 CAREFUL_CHROMA, VIVID_CHROMA, DEFAULT_DELTA_E = 0.3, 1.1, 1.0  # of `chosen_range`
 # The test photographs: how many, their longer side in pixels, and their least mean chroma.
 TEST_PHOTOGRAPHS, TEST_SIDE, TEST_CHROMA = 30, 400, 6.0
-# Of a picture of results: photographs, pixels of their longer side, and about how many of the bundled photographs.
-SHEET_ROWS, SHEET_SIDE, SHEET_BUNDLED = 20, 100, 6
+# Of a picture of results: photographs, and about how many of the bundled photographs.
+SHEET_ROWS, SHEET_BUNDLED = 20, 6
+SHEET_SIDES = {"photos": 150, "photographs": 100}  # shorter sides: the latter may be twice as wide
 
 
 def resolve(assignments):
@@ -233,7 +234,7 @@ def _write_sheet(run, name, truths, results):
     """Write a picture with one row a photograph: gray, every system's result, and the truth."""
     columns = {"gray": [measure.without_colour(image) for image in truths], **results, "truth": truths}
     columns = {title: images[:SHEET_ROWS] for title, images in columns.items()}
-    run.figure(plots.image_grid(columns, side=SHEET_SIDE, across=False), name)
+    run.figure(plots.image_grid(columns, side=SHEET_SIDES[name], across=False), name)
 
 
 def _model(settings, size, former, centres, weights, rate):
@@ -385,7 +386,7 @@ def unseen(folder, classes, count=TEST_PHOTOGRAPHS, seed=0):
     paths = sorted(path for path in Path(folder).glob("*_*") if path.name.partition("_")[0] not in classes)
     found = {}
     for number in np.random.default_rng(seed).permutation(len(paths)):
-        image = Image.fromarray(decode(paths[number]))
+        image = Image.fromarray(decode(paths[number])).convert("RGB")  # files without colour have one channel
         image.thumbnail((TEST_SIDE, TEST_SIDE), Image.Resampling.LANCZOS)
         image = np.asarray(image)
         if float(metrics.chroma(color.rgb_to_lab(image[None]))[0]) >= TEST_CHROMA:

@@ -119,8 +119,8 @@ class Rebalanced:
 
 # `taken_back` and `temperature` at the careful and at the vivid end, and the default between them, chosen on validation
 # photographs: see results/natural.
-CAREFUL, VIVID = (1.0, 0.6), (0.0, 0.38)
-DEFAULT_VIVID = 0.8
+CAREFUL, VIVID = (0.75, 0.38), (0.0, 0.25)
+DEFAULT_VIVID = 0.7
 
 
 class VividColorizer(DistributionColorizer):
