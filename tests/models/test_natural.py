@@ -9,7 +9,7 @@ from colorize_lib.models.natural import classifier
 
 def test_output():
     network = models.build("natural")
-    assert network.output_shape == (None, 24, 24, len(common_bins()))
+    assert network.output_shape == (None, 16, 16, len(common_bins()))
     assert models.entry("natural").paper is None
 
 
