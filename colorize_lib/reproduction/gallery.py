@@ -284,7 +284,7 @@ def readme():
         sections=sections,
         natural=_natural(),
         costs=costs(sections),
-        still_missing=[[row["what"], row["time"], f"`{row['command']}`"] for row in results.still_missing()],
+        still_missing=results.still_missing(),
         published=papers.published,
         pictures=pictures,
         missing=missing,

@@ -245,8 +245,8 @@ def _copy(folder, place, paper):
 
 def figures(paper):
     """{name: caption} of the figures that are shown of a paper's runs, in order."""
-    photos = "Bundled photographs, none of them used for training"
-    return {"photos": photos} | papers.published(paper).get("figures_shown", {})
+    photos = {"photos": "Bundled photographs, none of them used for training"} if paper in papers.KEYS else {}
+    return photos | papers.published(paper).get("figures_shown", {})
 
 
 # Sections of the documents.
