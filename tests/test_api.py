@@ -1,6 +1,8 @@
 """`import colorize_lib as cl`: the names it offers, and how fast it is."""
 
 import importlib
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -65,3 +67,16 @@ def test_the_citation_is_of_this_version():
     citation = yaml.safe_load((Path(cl.__file__).parents[1] / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == cl.__version__
     assert {"cff-version", "title", "authors", "message", "license"} <= set(citation)
+
+
+def test_the_lines_of_readme_run(tmp_path, monkeypatch):
+    root = Path(__file__).parents[1]
+    (code,) = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    shutil.copyfile(root / "data_prep" / "photos" / "animals" / "cat.jpg", tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    code = code.replace('["test"])', '["test"].limit(4, 0))')
+    found = {}
+    exec(code, found)
+    assert found["rgb"].dtype == "uint8"
+    assert found["network"].name == found["faster"].name
+    assert len(found["scores"]) == 4

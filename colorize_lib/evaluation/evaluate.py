@@ -13,6 +13,7 @@ from keras import ops
 from colorize_lib import color
 from colorize_lib.color import metrics
 from colorize_lib.dataset import Split
+from colorize_lib.errors import InputError
 from colorize_lib.training.data import Batches, feed
 
 METRICS = ("psnr_rgb", "ssim", "psnr_ab", "mae_ab", "delta_e2000", "colorfulness", "chroma")
@@ -144,10 +145,14 @@ def score(system, images, batch_size=250, columns=(*METRICS, "mae_lightness")):
         pandas DataFrame, one row an image in the images' order: the `columns` (PSNR in dB; SSIM; mean absolute errors, ΔE2000
         and chroma in Lab units; the other functions of `color.metrics` for the predicted colour), and `gray`, whether the image
         itself has no colour.
+
+    Raises:
+        InputError: the network sees images of another size.
     """
     import pandas as pd
 
     split = images if isinstance(images, Split) else Split.from_arrays(images)
+    _check_size(system, *split.images.shape[1:3])
     # TensorFlow mistakes the new function of each system for retracing, and warns.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     scorer = Scorer(system, columns)
@@ -155,6 +160,16 @@ def score(system, images, batch_size=250, columns=(*METRICS, "mae_lightness")):
     table = pd.DataFrame(scorer.predict(feed(Batches(split, batch_size)), verbose=0))[[*columns]]
     table["gray"] = np.isin(np.arange(len(split)), split.gray)
     return table
+
+
+def _check_size(system, height, width):
+    """Raise InputError if the system's network sees gray images of another size only."""
+    seen = getattr(getattr(system, "network", None), "input_shape", ())
+    if len(seen) == 4 and seen[3] == 1 and not {seen[1], seen[2]} & {None} and seen[1:3] != (height, width):
+        raise InputError(
+            f"The network sees images of {seen[1]}×{seen[2]} pixels, and these have {height}×{width}: load them at its size, or "
+            f"score evaluate.AtSize(colorizer, {seen[1]})."
+        )
 
 
 def score_colorized(images, colorized, batch_size=250, columns=METRICS):

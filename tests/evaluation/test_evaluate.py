@@ -3,9 +3,11 @@ import pandas as pd
 import pytest
 from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
 
-from colorize_lib import color
+from colorize_lib import color, models
 from colorize_lib.dataset import Split
+from colorize_lib.errors import InputError
 from colorize_lib.evaluation import evaluate, judges
+from colorize_lib.training.colorizer import Colorizer
 
 tf = pytest.importorskip("tensorflow", reason="TensorFlow's PSNR and SSIM are the reference")
 
@@ -237,3 +239,10 @@ def test_colour_that_is_finer_than_the_images_is_averaged():
     images = np.full((1, 16, 16, 3), 119, "uint8")
     ab = np.asarray(evaluate.AtSize(_Checkered(), 40).predict_color(images)[0])
     assert np.abs(ab[:, :, 2:-2]).max() < 10
+
+
+def test_images_of_another_size_than_the_network_sees_are_refused():
+    images = np.zeros((2, 96, 96, 3), "uint8")
+    colorizer = Colorizer(models.build("natural", width=0.05), "zhang")
+    with pytest.raises(InputError, match="sees images of 64×64 pixels, and these have 96×96"):
+        evaluate.score(colorizer, images)
