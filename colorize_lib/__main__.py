@@ -4,7 +4,6 @@ import argparse
 import os
 import random
 import sys
-from pathlib import Path
 
 from colorize_lib import files, papers
 from colorize_lib.errors import InputError, is_out_of_memory, number, printable
@@ -55,8 +54,7 @@ def _train_natural(arguments):
     bundled = load("photos", size=natural.VALIDATION_SIDE)
     test, others = None, {}
     if settings.photos:
-        places = Path(settings.photos), files.data_home() / settings.photos
-        folder = next((place for place in places if place.is_dir()), places[0])
+        folder = files.data_home() / settings.photos  # an absolute path stays what it is
         test = natural.unseen(folder, set(datasets["photographs"].classes))
         others = {"polychromify": trained.load("polychromify")}
     run = natural.train(settings, datasets, natural.validation(settings, datasets, bundled), test, others)

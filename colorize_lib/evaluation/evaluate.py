@@ -165,7 +165,7 @@ def score(system, images, batch_size=250, columns=(*METRICS, "mae_lightness")):
 def _check_size(system, height, width):
     """Raise InputError if the system's network sees gray images of another size only."""
     seen = getattr(getattr(system, "network", None), "input_shape", ())
-    if len(seen) == 4 and seen[3] == 1 and not {seen[1], seen[2]} & {None} and seen[1:3] != (height, width):
+    if len(seen) == 4 and seen[3] == 1 and None not in seen[1:3] and seen[1:3] != (height, width):
         raise InputError(
             f"The network sees images of {seen[1]}×{seen[2]} pixels, and these have {height}×{width}: load them at its size, or "
             f"score evaluate.AtSize(colorizer, {seen[1]})."
