@@ -70,6 +70,7 @@ MORE_TESTS = {
     "data_prep/registry.py": ["tests/data_prep/test_data_prep.py"],
     "data_prep/sources.py": ["tests/data_prep/test_data_prep.py", "tests/data_prep/test_bundled_photos.py"],
     "data_prep/readers.py": ["tests/data_prep/test_data_prep.py", "tests/data_prep/test_arrays.py"],
+    "data_prep/arrays.py": ["tests/data_prep/test_arrays.py", "tests/data_prep/test_data_prep.py"],
     "data_prep/unpack.py": ["tests/data_prep/test_download.py"],
     "data_prep/prepared.py": ["tests/data_prep/test_data_prep.py", "tests/data_prep/test_arrays.py"],
     "data_prep/__main__.py": ["tests/data_prep/test_data_prep.py"],

@@ -12,6 +12,8 @@ leaves is compared instead, number by number, each with a tolerance of its own: 
     pictures/…       the size of a picture                                                        equal
                      mean a and b of the quarters of its width                                    `TOLERANCES`
 
+`your_own` keeps no run, only its table: that is compared.
+
 Left out are times, and what the processor may decide: which of two nearly equal epochs or settings is the better one,
 where curves cross, and which pictures are the best and the worst.
 
@@ -31,15 +33,17 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
-from colorize_lib import papers
+from colorize_lib import files, papers
 from colorize_lib.color import rgb_to_lab
 from colorize_lib.evaluation import evaluate
 from colorize_lib.evaluation.scores import QUANTITIES
 from colorize_lib.reproduction import notebook as headless
 
 FOLDER = Path(__file__).parent / "reference" / "quick"
+TABLE = "scores.csv"  # of `your_own`
 NO_NUMBERS = re.compile(
     r"^(format|minutes|speed|best_epoch|other_epoch|curves|chosen/split)\b|seconds|faster|best_and_worst/quarters"
     r"|^validation_accuracy/.*/(here|epoch)$"
@@ -79,6 +83,8 @@ GAN_FACTOR = 3  # its two networks chase each other: what differs in the beginni
 def collect(folder):
     """{name: value} of a run folder; parts of a name are joined by slashes."""
     folder, found = Path(folder), {}
+    if (folder / TABLE).exists():
+        return _of_table(folder / TABLE)
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     _flatten(json.loads((folder / "metrics.json").read_text(encoding="utf-8")), "", found)
     _flatten(manifest["datasets"], "datasets", found)
@@ -101,6 +107,18 @@ def collect(folder):
     if manifest["notebook"] == "comparison":
         found = {name: value for name, value in found.items() if STEADY.search(name) and not JUDGED.search(name)}
     return {name: value for name, value in found.items() if not NO_NUMBERS.search(name)}
+
+
+def _of_table(path):
+    """Numbers of a table of scores that was kept as CSV, as `collect` names them."""
+    table = pd.read_csv(path, index_col="system")
+    columns = {quantity.heading: column for column, quantity in QUANTITIES.items()}
+    found = {}
+    for heading, values in table.items():
+        quantity, _, statistic = heading.rpartition(" ")
+        for name, value in values.items():
+            found[f"systems/{name}/{columns[quantity]}/{statistic}"] = float(value)
+    return found
 
 
 def _flatten(value, name, found):
@@ -147,7 +165,9 @@ def differences(notebook, folder):
 
 
 def of_notebook(path):
-    """The folder of a notebook's quick run, or None for a notebook that has no run."""
+    """The folder of a notebook's quick run, or None for a notebook that trains nothing."""
+    if Path(path).stem == "your_own":
+        return files.run_root() / "your_own"
     keys = [key for key, notebook in papers.NOTEBOOKS.items() if notebook == Path(path).stem]
     return headless.plan(keys[0])[1] if keys else None
 

@@ -49,6 +49,7 @@ SABOTAGE = [
     ),
     ("resnet_mrf", "a claim turned around", "more_chroma(claim, annealed, flat)", "more_chroma(claim, flat, annealed)"),
     ("vacgan", "errors of another split", "splits[part], columns", 'splits["test"], columns'),
+    ("your_own", "evaluation on training images", "evaluate.score(model, test)", "evaluate.score(model, train)"),
     ("autoencoders", "evaluation on training images", '[params.size]["test"]', '[params.size]["train"]'),
 ]
 

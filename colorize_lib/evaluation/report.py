@@ -116,7 +116,8 @@ def photographs(systems, photos, count=5):
     columns |= {name: [system.colorize(photo) for photo in chosen] for name, system in systems.items()}
     columns["original"] = list(chosen)
     colorfulness = {
-        name: float(np.mean(color.metrics.colorfulness(np.stack(images) / 255))) for name, images in columns.items()
+        name: float(np.mean(color.metrics.colorfulness(color.unit_rgb(np.stack(images)))))
+        for name, images in columns.items()
     }
     return plots.image_grid(columns), colorfulness
 

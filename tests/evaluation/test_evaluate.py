@@ -81,6 +81,7 @@ def test_truth_has_its_own_colorfulness(split):
     assert truth["colorfulness"].drop(7).min() > 5
     assert gray["colorfulness"].max() < 0.1
     assert truth["chroma"][7] < 0.1
+    assert evaluate.score_truth(split, columns=["mae_ab", "psnr_ab"])["mae_ab"].max() < 1e-4
 
 
 def test_mean_ab(split):
@@ -239,6 +240,22 @@ def test_colour_that_is_finer_than_the_images_is_averaged():
     images = np.full((1, 16, 16, 3), 119, "uint8")
     ab = np.asarray(evaluate.AtSize(_Checkered(), 40).predict_color(images)[0])
     assert np.abs(ab[:, :, 2:-2]).max() < 10
+
+
+def test_an_image_that_is_finer_than_the_network_sees_is_averaged():
+    images = np.zeros((1, 16, 16, 3), "uint8")
+    images[:, :, ::2] = 255
+    seen = _Brightness()
+    evaluate.AtSize(seen, 4).predict_color(images)
+    assert np.abs(seen.rgb[:, :, 1:-1] - 0.5).max() < 0.05
+
+
+class _Brightness:
+    """Keeps what it is asked to colorize."""
+
+    def predict_color(self, rgb):
+        self.rgb = np.asarray(rgb)
+        return 0 * rgb[..., :2], rgb
 
 
 def test_images_of_another_size_than_the_network_sees_are_refused():

@@ -126,6 +126,7 @@ def test_panels_have_one_scale_a_row_and_dot_what_is_constant():
     axes = plots.panels({"loss": loss, "accuracy": accuracy}, log=["loss"]).axes
     assert [axis.get_title() for axis in axes] == ["cnn", "unet", "", ""]
     assert [axes[0].get_ylabel(), axes[2].get_ylabel()] == ["loss", "accuracy"]
+    assert [axis.get_xlabel() for axis in axes] == ["", "", "epoch", "epoch"]
     assert [axis.get_yscale() for axis in axes] == ["log", "log", "linear", "linear"]
     assert axes[0].get_ylim() == axes[1].get_ylim()
     axes[0].figure.canvas.draw()

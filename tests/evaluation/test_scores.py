@@ -231,6 +231,8 @@ def test_a_curve_flattens_where_it_changes_no_more():
     assert report.flattens(history, "accuracy", tolerance=0.001) == 120
     assert report.flattens(history[:100], "accuracy", tolerance=0.001) > 90  # it still rises at its end
     assert report.flattens(curve([0.6] * 5, [0.6] * 5), "accuracy") == 1
+    steps = [0.5892, 0.5893, 0.5907, 0.6, 0.6]  # settled is what stays within one point of per cent
+    assert report.flattens(curve(steps, steps), "accuracy") == 3
 
 
 def test_curves_cross_where_training_stays_above_validation():

@@ -1,5 +1,6 @@
 """What the docstrings of the networks state: shapes, ranges, places in the papers, and numbers of parameters."""
 
+import inspect
 import re
 
 import keras
@@ -45,6 +46,18 @@ COUNTS = [
     ("natural", {}, 6_343_797),
 ]
 
+# The papers' own sizes, in pixels each way; all the others are Polychromify's, whose images have 64.
+SIZES = {
+    "autoencoder": 256,
+    "resnet50_autoencoder": 300,
+    "vgg16_features": 224,
+    "vgg16_decoder": 224,
+    "pix2pix_unet": 256,
+}
+SIZES |= {"dropout_autoencoder": 32, "yosemite_unet": 256, "eccv16": 256, "siggraph17": 256}
+SIZES |= dict.fromkeys(["resnet18_gray", "colornet", "colornet_distribution"], 224)
+SIZES |= dict.fromkeys(["kth_unet", "kth_generator", "patch_discriminator", "vac_classifier"], 32)
+
 
 def documentation(name):
     return models.entry(name).builder.__doc__
@@ -57,6 +70,11 @@ def test_number_of_parameters(name, options, count):
     assert network.count_params() == count
     assert f"{count:,}" in documentation(name)
     keras.backend.clear_session()
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_a_network_sees_the_papers_images_unless_told_otherwise(name):
+    assert inspect.signature(models.entry(name).builder).parameters["size"].default == SIZES.get(name, 64)
 
 
 @pytest.mark.parametrize("name", models.names())
