@@ -24,11 +24,18 @@ from colorize_lib.training.checkpoint import StepHistory
 from colorize_lib.training.colorizer import Colorizer, load_weights
 from colorize_lib.training.data import Batches
 
+SAVING_SECONDS = checkpoint.SAVING_SECONDS
 PROFILES = {"quick": {"epochs": 4, "width": 0.05, "learning_rate": 1e-3}}
 
 
 def resolved(**given):
     return parameters.resolve(PROFILES, given)
+
+
+@pytest.fixture(autouse=True)
+def _every_epoch_is_written(monkeypatch):
+    """Also where another process keeps the disk busy, so that writing takes long."""
+    monkeypatch.setattr(checkpoint, "SAVING_SECONDS", float("inf"))
 
 
 @pytest.fixture
@@ -617,6 +624,7 @@ def test_where_writing_is_slow_it_takes_a_tenth_of_the_time_and_the_best_epoch_i
         saved.append((self.epoch, name))
         clock.now += seconds * (name == "last")
 
+    monkeypatch.setattr(checkpoint, "SAVING_SECONDS", SAVING_SECONDS)
     monkeypatch.setattr(checkpoint, "time", clock)
     monkeypatch.setattr(checkpoint.Checkpoint, "_save_weights", slow)
     off = [0.1, 0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
