@@ -49,6 +49,11 @@ MORE_TESTS = {
         "tests/models/test_documentation.py",
         "tests/test_api.py",
     ],
+    "colorize_lib/models/zhang.py": [
+        "tests/models/test_zhang.py",
+        "tests/models/test_documentation.py",
+        "tests/apps/test_public_weights.py",
+    ],
     "colorize_lib/models/sizes.py": ["tests/models/test_polychromify.py", "tests/models/test_documentation.py"],
     "colorize_lib/color/__init__.py": ["tests/color"],
     "colorize_lib/evaluation/report.py": ["tests/evaluation/test_report.py", "tests/evaluation/test_scores.py"],
