@@ -130,3 +130,10 @@ def test_every_paper_has_reference_values_with_baselines_and_first_losses_to_all
         if notebook == "comparison":  # its runs do not have them all
             continue
         assert sum(share < 3.1e-4 for share in first) >= 1  # where a training starts from another, they cannot be
+
+
+def test_numbers_of_a_run_are_kept_as_numbers():
+    """Tables are formatted where they are shown; what reads a run computes with its numbers."""
+    for path in reference_values.FOLDER.glob("*.toml"):
+        kept = tomllib.loads(path.read_text(encoding="utf-8"))
+        assert not [name for name, value in kept.items() if re.fullmatch(r"-?[\d,]*\.\d+", str(value))]

@@ -513,8 +513,8 @@ def _table(layout, systems, published, best, letters):
         shown.details = details
     else:
         shown.caption, shown.folded = f"{shown.caption}: not run", True
-    by_image = any("all_images" in run.metrics for run in runs if run)
-    notes = ["Means over the images that have colour."] if by_image and not published else []
+    by_image = {"all_images" in run.metrics for run in runs if run}
+    notes = ["Means over the images that have colour."] if by_image == {True} and not published else []
     notes += [layout["note"]] if "note" in layout else []
     truth = next((run.metrics["truth"] for run in runs if run and "truth" in run.metrics), None)
     if truth and "truth" in layout:
@@ -535,7 +535,7 @@ def _columns(name, systems, runs, published, first=True):
     """The columns of one metric, and those of its details.
 
     They are the paper's number next to ours with the paper's average, or ours over the coloured images alone. For the `first`
-    metric of a table both of ours are shown.
+    metric of a table both of ours are shown, and for any where a run tells only one of them.
     """
     metric = METRICS[name]
     short = metric.heading.partition(",")[0].rstrip(" ↑↓")
@@ -551,14 +551,20 @@ def _columns(name, systems, runs, published, first=True):
         others = [run.other_epoch(system, name) if run else None for run, system in both]
         kept = {run.metrics.get("keep") for run, value in zip(runs, others, strict=True) if value is not None}
         details.append((f"{short}: {'best' if kept == {'last'} else 'other'} epoch", _bold(others, metric, systems)))
-    elif all(number is None for number in coloured):
-        shown.append((metric.heading, _bold(ours, metric, systems)))
-        details.append((f"{short}: 95 %", [_interval(value, metric) for value in ours]))
+    elif any(number is not None and of_it is None for number, of_it in zip(ours, coloured, strict=True)):
+        # Some runs tell the averages over all images only: by these, all are compared.
+        mixed = any(number is not None for number in coloured)
+        shown.append((f"{metric.heading}{': all images' * mixed}", _bold(ours, metric, systems)))
+        details.append((f"{short}: {'all images, ' * mixed}95 %", [_interval(value, metric) for value in ours]))
+        first = True
     if any(number is not None for number in coloured):
-        heading = f"{short if shown else metric.heading}{': coloured' if published else ''}"
-        (details if shown and not first else shown).append((heading, _bold(coloured, metric, systems)))
-        heading = f"{short}: coloured, 95 %" if published else f"{short}: 95 %"
-        details.append((heading, [_interval(value, metric) for value in coloured]))
+        beside = ": coloured" if published or shown else ""
+        (details if shown and not first else shown).append(
+            (f"{short if shown else metric.heading}{beside}", _bold(coloured, metric, systems))
+        )
+        details.append(
+            (f"{short}{f'{beside},' if beside else ':'} 95 %", [_interval(value, metric) for value in coloured])
+        )
         medians = [{"mean": value.get("median")} if isinstance(value, dict) else None for value in coloured]
         details.append((f"median {short}", _bold(medians, metric, systems) if metric.sign else ["–"]))
     return shown, details
