@@ -3,6 +3,7 @@ import io
 import json
 import re
 import shlex
+import types
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -476,3 +477,15 @@ def test_the_comparison_is_shown_and_is_no_paper(elsewhere):
     assert "[comparison]" not in gallery.papers_table()
     headings = [re.findall("^## .*", document, flags=re.M) for document in (text, before)]
     assert headings[0] == [*headings[1][:5], "## comparison", *headings[1][5:]]
+
+
+def test_runs_that_know_only_averages_over_all_images_are_compared_by_these():
+    def run(of_all, coloured):
+        return types.SimpleNamespace(all_images=lambda *_: of_all, coloured=lambda *_: coloured)
+
+    runs = [run(22.0, None), run(21.0, {"mean": 20.5, "low": 20.0, "high": 21.0, "median": 20.4})]
+    shown, details = results._columns("psnr_rgb", ["cnn", "unet"], runs, {}, first=False)
+    assert shown == [("PSNR, dB ↑: all images", ["**22.00**", "21.00"]), ("PSNR: coloured", ["–", "20.50"])]
+    assert [heading for heading, _ in details] == ["PSNR: all images, 95 %", "PSNR: coloured, 95 %", "median PSNR"]
+    (heading, cells), *rest = results._columns("psnr_rgb", ["cnn", "unet"], runs[1:] * 2, {}, first=False)[0]
+    assert (heading, cells[0].strip("*"), rest) == ("PSNR, dB ↑", "20.50", [])
