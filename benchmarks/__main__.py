@@ -28,7 +28,7 @@ def measure(names, plan, path):
         load, begun = report.load_average(), time.perf_counter()
         print(f"{name}: ", end="", flush=True)
         try:
-            found = rows.GROUPS[name](plan)
+            found = rows.measured(name, plan)
         except InputError as error:
             failed.append(name)
             print(f"failed: {error}", flush=True)

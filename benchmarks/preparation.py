@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.contenders import images
 from colorize_lib.errors import InputError
 from colorize_lib.images import decode
 from colorize_lib.preprocess import resize_and_crop
@@ -43,13 +44,14 @@ COMMAND = (
 )
 
 
-def against_imagemagick(photographs, count=500, runs=3):
+def against_imagemagick(photographs, count=500, runs=3, clock=None):
     """Images per second of the command of Matos et al. 2020 and of `data_prep`, and how much the results differ.
 
     Args:
         photographs: folder with at least `count` full-size photographs.
         count: how many of them.
         runs: of each way, by turns.
+        clock: `worker.Clock` that may end them early.
 
     Returns:
         dict: seconds of each run, images per second by the medians, their ratio, the largest mean and single difference of a
@@ -69,6 +71,8 @@ def against_imagemagick(photographs, count=500, runs=3):
         source = _copies(chosen, work / "source")
         theirs, ours = [], []
         for run in range(runs):
+            if run and clock is not None and clock.over(f"{runs - run} of {runs} runs"):
+                break
             target = _copies(chosen, work / f"run{run}")  # the command writes in place
             begun = time.perf_counter()
             subprocess.run(["find", target, "-type", "f", "-exec", convert, "{}", *COMMAND, "{}", ";"], check=True)
@@ -121,6 +125,41 @@ def tiny_imagenet(home, runs=3, dask=None):
         "decoding_share": _decoding_floor(sorted(source.glob("test/images/*.JPEG")), 120_000)
         / statistics.median(seconds),
     }
+
+
+def growing(photographs, counts):
+    """What preparing more and more images at 64² takes.
+
+    Args:
+        photographs: folder of JPEG files, to which as many links are made as it takes; None: new files of 64².
+        counts: how many images, growing.
+
+    Returns:
+        [{"seconds", "peak_memory" of all processes together in bytes}], one for each of `counts`.
+    """
+    found = []
+    with tempfile.TemporaryDirectory() as temporary:
+        source = Path(temporary) / "source"
+        source.mkdir()
+        paths = (
+            [] if photographs is None else [Path(photographs).resolve() / name for name in images_below(photographs)]
+        )
+        have = 0
+        for count in counts:
+            while have < count:
+                file = source / f"{have:06}.jpg"
+                if paths:
+                    file.symlink_to(paths[have % len(paths)])
+                    have += 1
+                    continue
+                for number, image in enumerate(images(min(1000, count - have), 64, seed=have)):
+                    Image.fromarray(image).save(source / f"{have + number:06}.jpg")
+                have = min(have + 1000, count)
+            home = Path(temporary) / f"home{count}"
+            done = _prepare(home, "folder", str(source), "--size", "64")
+            found.append({"seconds": done["seconds"], "peak_memory": 1e6 * done["peak_memory_mb"]})
+            shutil.rmtree(home)
+    return found
 
 
 def _imagemagick():

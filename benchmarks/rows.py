@@ -6,12 +6,12 @@ A group measures one or several rows with the same contenders in one go. `Plan` 
 import importlib.util
 import statistics
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.contenders import NETWORKS
 from benchmarks.report import row
-from benchmarks.worker import Worker, by_turns, enough, median
+from benchmarks.worker import Clock, Worker, by_turns, enough, median
 from colorize_lib.errors import InputError
 
 # Only the layers' description is wanted of Keras beside PyTorch, not a second library that computes.
@@ -29,8 +29,11 @@ class Plan:
         scored: images that are scored; `looped`: by the loop image by image.
         remembered: images whose memory is measured; by the papers' way half of them.
         quality: options of the contender `quality`, and how many seeds.
-        growth: images at 1×; sides in pixels, at which so many images are trained on that the pixels are as many.
-        photographs: how many; `folder` where they are, None for the bundled ones.
+        grown: images at 1×; `sides` in pixels, at which so many images are trained on that the pixels are as many.
+        scale: images of 64², at which preparing and training are compared; `files` is the same for photographs.
+        photographs: how many are prepared, `applied` how many are colorized; `folder` where they are, None for
+            imagenet-sample-images in the data home, or else the bundled ones.
+        clock: the time that the group may take; it measures less where it must.
     """
 
     seconds: float = 6.0
@@ -44,9 +47,13 @@ class Plan:
     seeds: int = 3
     grown: int = 512
     sides: tuple = (32, 64, 128, 256)
+    scale: tuple = (1_000, 10_000, 100_000)
+    files: tuple = (500, 2_000, 20_000)
     matrix: int = 2048
     photographs: int = 500
+    applied: int = 200
     folder: Path | None = None
+    clock: Clock = field(default_factory=Clock)
 
 
 TINY = Plan(
@@ -61,8 +68,11 @@ TINY = Plan(
     seeds=1,
     grown=2,
     sides=(16, 32),
+    scale=(10, 20, 40),
+    files=(10, 20, 40),
     matrix=64,
     photographs=5,
+    applied=2,
 )
 
 
@@ -95,7 +105,7 @@ def training(name, plan):
             precision = policy.removeprefix("mixed_")
             peaks["PyTorch"] = start("matrix_product", _TORCH, policy=precision, size=plan.matrix, library="pytorch")
         products = enough(peaks, plan.seconds / 5)
-        found = by_turns(workers | peaks, steps | products, plan.repetitions)
+        found = by_turns(workers | peaks, steps | products, plan.repetitions, plan.clock)
     seconds = {key: _seconds(found[key], steps[key] * options["batch_size"]) for key in workers}
     common = dict(unit="seconds per image", steps=steps)
     waited = statistics.median(measurement["waited"] for measurement in found["plain"])
@@ -190,7 +200,7 @@ def lab(plan):
     with Worker("lab") as ours, Worker("lab_scikit_image") as theirs:
         workers = {"ours": ours, "theirs": theirs}
         amount = enough(workers, plan.seconds / 2)
-        found = by_turns(workers, amount, 2 * plan.repetitions)
+        found = by_turns(workers, amount, 2 * plan.repetitions, plan.clock)
     return {
         "lab": row(
             "RGB to Lab of 256 × 64² uint8 images in a compiled step",
@@ -208,13 +218,14 @@ def scoring(plan):
     with Worker("scoring") as ours, Worker("forward") as forward, Worker("scoring_loop") as loop:
         workers = {"ours": ours, "forward": forward, "loop": loop}
         amount = {"ours": plan.scored, "forward": plan.scored, "loop": plan.looped}
+        few = min(plan.scored, 250)
         for name, worker in workers.items():
-            worker.measure(min(amount[name], 250))
-        found = by_turns(workers, amount, plan.repetitions)
+            worker.measure(min(amount[name], few))
+        each = (ours.measure(few)["seconds"] + forward.measure(few)["seconds"]) / few
+        amount["ours"] = amount["forward"] = plan.clock.fitting(plan.scored, plan.repetitions * each, "images")
+        found = by_turns(workers, amount, plan.repetitions, plan.clock)
     seconds = {name: _seconds(measurements, amount[name]) for name, measurements in found.items()}
-    what = (
-        f"scoring {plan.scored:,} images of 64² by Polychromify in float32: predictions, PSNR, SSIM, ΔE2000, five more"
-    )
+    what = f"scoring {amount['ours']:,} images of 64² by Polychromify in float32: predictions, PSNR, SSIM, ΔE2000, five more"
     common = dict(unit="seconds per image", ours=seconds["ours"])
     return {
         "scoring": row(
@@ -234,22 +245,24 @@ def scoring(plan):
     }
 
 
+def _photographs(plan):
+    """Folder of photographs in full size."""
+    from colorize_lib import files
+
+    found = plan.folder or files.data_home() / "imagenet-sample-images"
+    return found if found.is_dir() else Path(__file__).parent.parent / "data_prep" / "photos"
+
+
 def preparation(plan):
     """Preparation of photographs."""
     from benchmarks.preparation import against_imagemagick
 
-    folder = plan.folder
-    if folder is None:
-        from colorize_lib import files
-
-        folder = files.data_home() / "imagenet-sample-images"
-        if not folder.is_dir():
-            folder = Path(__file__).parent.parent / "data_prep" / "photos"
-    found = against_imagemagick(folder, plan.photographs, plan.repetitions)
+    folder = _photographs(plan)
+    found = against_imagemagick(folder, plan.photographs, plan.repetitions, plan.clock)
     count = found["photographs"]
     return {
         "preparation": row(
-            f"preparing {count} photographs of {Path(folder).name}, whole programs",
+            f"preparing {count} photographs of {folder.name}, whole programs",
             "the `find … convert` of Matos et al. 2020, one photograph after the other",
             goal=5,
             unit="seconds per photograph",
@@ -262,10 +275,12 @@ def preparation(plan):
 
 def memory(plan):
     """Peak memory of training on all of Tiny ImageNet."""
-    repetitions = min(3, plan.repetitions)
     half = plan.remembered // 2
     ours, theirs = [], []
-    for _ in range(repetitions):  # a new process each time: a peak never falls
+    repetitions = min(3, plan.repetitions)
+    for done in range(repetitions):  # a new process each time: a peak never falls
+        if done and plan.clock.over(f"{repetitions - done} of {repetitions} runs"):
+            break
         with Worker("memory") as worker:
             ours.append(worker.measure(plan.remembered))
         with Worker("memory_float64") as worker:
@@ -297,7 +312,7 @@ def adversarial(plan):
             for dtype in ("auto", "float32")
         }
         steps = enough(workers, plan.seconds)
-        found = by_turns(workers, steps, plan.repetitions)
+        found = by_turns(workers, steps, plan.repetitions, plan.clock)
     seconds = {key: _seconds(found[key], steps[key] * batch_size) for key in workers}
     size = f"CIFAR-10's size, batches of {batch_size}"
     profile, products = _profiled(f"GAN, {size}", "adversarial", plan=plan, dtype="auto", **options)
@@ -327,7 +342,11 @@ def quality(plan):
         Worker("quality", dtype="float32", **plan.quality) as full,
         Worker("quality", dtype="float32", perturbed=True, **plan.quality) as control,
     ):
-        found = [[worker.measure(seed) for worker in (half, full, control)] for seed in range(plan.seeds)]
+        found = []
+        for seed in range(plan.seeds):
+            if seed and plan.clock.over(f"{plan.seeds - seed} of {plan.seeds} seeds"):
+                break
+            found.append([worker.measure(seed) for worker in (half, full, control)])
     psnr = [[run["psnr"] for run in side] for side in zip(*found, strict=True)]
     differences, by_chance = ([a - b for a, b in zip(psnr[side], psnr[1], strict=True)] for side in (0, 2))
     words, words_by_chance = (", ".join(f"{value:+.3f}" for value in side) for side in (differences, by_chance))
@@ -357,9 +376,8 @@ def growth(plan):
         with Worker("fit", size=64 if plan.width == 1 else 16, **options) as worker:
             steps = factor * max(1, plan.grown // batch_size)
             worker.measure(2)
-            found = [
-                worker.measure(steps) for _ in range(plan.repetitions if factor < 16 else min(3, plan.repetitions))
-            ]
+            repetitions = plan.repetitions if factor < 16 else min(3, plan.repetitions)
+            found = by_turns({"": worker}, steps, repetitions, plan.clock)[""]
             series[factor] = _grown(found, steps * batch_size)
     rows["growth/images"] = _growth_row(
         "an epoch with 1, 4 and 16 times the images, in memory: polychromify, width 1/4", series, "images", 16
@@ -369,7 +387,7 @@ def growth(plan):
         with Worker("fit", size=side, **options) as worker:
             steps = max(2, plan.grown * plan.sides[0] ** 2 // side**2 * 4 // batch_size)
             worker.measure(2)
-            found = [worker.measure(steps) for _ in range(plan.repetitions)]
+            found = by_turns({"": worker}, steps, plan.repetitions, plan.clock)[""]
             series[side] = _grown(found, steps * batch_size)
     area = (plan.sides[-1] / plan.sides[0]) ** 2
     rows["growth/pixels"] = _growth_row(
@@ -407,16 +425,127 @@ def _growth_row(what, series, of, factor, each=False):
     )
 
 
+def applying(plan):
+    """Colorizing a folder of photographs, and the start of the command."""
+    from benchmarks import applying
+
+    folder = _photographs(plan)
+    found = applying.against_loop(folder, plan.applied, plan.repetitions, plan.clock)
+    count = found["photographs"]
+    each = statistics.median(found["ours"]) / count
+    starts, imports = [], []
+    for done in range(1 + plan.repetitions):
+        if done > 1 and plan.clock.over(f"{1 + plan.repetitions - done} of {plan.repetitions} starts"):
+            break
+        times = applying.seconds(["-c", applying.START]), applying.seconds(["-c", "import tensorflow"])
+        if done:  # the first one reads the libraries' files from disk
+            starts.append(times[0])
+            imports.append(times[1])
+    extra = statistics.median(starts) - statistics.median(imports)
+    return {
+        "applying": row(
+            f"`python -m colorize_lib colorize` of {count} photographs of {folder.name}, start-up included",
+            "the same network in a loop: open, resize, Keras' `predict` of one, enlarge by scikit-image, save",
+            goal=3,
+            unit="seconds per photograph",
+            ours=[value / count for value in found["ours"]],
+            theirs=[value / count for value in found["theirs"]],
+            note=f"{1 / each:.1f} photographs a second, {1 / (each - statistics.median(starts) / count):.1f} without the start.",
+            mean_difference=found["mean_difference"],
+        ),
+        "start": row(
+            "start of the command `colorize`: import, build, load the bundled network",
+            "1.5 seconds more than `import tensorflow`",
+            goal=1,
+            unit="seconds; of the others `import tensorflow` alone",
+            ours=starts,
+            theirs=imports,
+            ratio=1.5 / max(extra, 0.01),
+            note=f"{extra:.2f} s more (medians).",
+        ),
+    }
+
+
+def scale(plan):
+    """Preparing and training at growing numbers of images: linear in time, flat in memory."""
+    from benchmarks.preparation import growing
+
+    rows = {}
+    # What was prepared and trained first is the smallest number, whose start weighs most: it is no part of a growth.
+    with Worker("memory") as worker:
+        worker.measure(plan.scale[0])
+        trained = [worker.measure(count) for count in plan.scale]
+    described = "an epoch of Polychromify, width 1/16, over {} images of 64² on disk"
+    rows |= _scale_rows("training", described, plan.scale, trained, "one process")
+    small = growing(None, plan.scale)
+    rows |= _scale_rows("preparation", "preparing {} JPEG files of 64²", plan.scale, small, "all processes")
+    if plan.clock.over("the folder of photographs"):
+        return rows
+    folder = _photographs(plan)
+    described = f"preparing {{}} photographs at 64² (links to those of {folder.name})"
+    rows |= _scale_rows("photographs", described, plan.files, growing(folder, plan.files), "all processes")
+    return rows
+
+
+def _scale_rows(name, described, counts, found, processes):
+    """Rows on time and memory of what was measured at three numbers of images.
+
+    Time is what each further image takes, between the first two numbers and between the last two: a start does not count.
+    """
+    seconds, memory = ([one[key] for one in found] for key in ("seconds", "peak_memory"))
+    slopes = [(seconds[i + 1] - seconds[i]) / (counts[i + 1] - counts[i]) for i in (0, 1)]
+    what = described.format(", ".join(f"{count:,}" for count in counts))
+    series = {
+        f"{count:,}": {"seconds": round(second, 3), "peak_memory_gb": round(peak / 1e9, 3)}
+        for count, second, peak in zip(counts, seconds, memory, strict=True)
+    }
+    return {
+        f"scale/{name}": row(
+            what,
+            "linear growth: the time of each further image, up to the middle number and beyond it; below 1 slower than linear",
+            goal=0.9,
+            unit="seconds for each further image",
+            ours=[slopes[1]],
+            theirs=[slopes[0]],
+            note=f"{', '.join(f'{second:.1f}' for second in seconds)} s.",
+            images=series,
+        ),
+        f"scale/{name}/memory": row(
+            f"{what}: peak memory of {processes}",
+            "that of the smallest number; 1 is flat",
+            goal=0.8,
+            unit="GB",
+            ours=[memory[-1] / 1e9],
+            theirs=[memory[0] / 1e9],
+        ),
+    }
+
+
+# Each group, and the minutes that it may take: in all, less than an hour.
 GROUPS = {
-    **{f"training/{name}": lambda plan, name=name: training(name, plan) for name in NETWORKS},
-    "lab": lab,
-    "scoring": scoring,
-    "preparation": preparation,
-    "memory": memory,
-    "adversarial": adversarial,
-    "quality": quality,
-    "growth": growth,
+    **{f"training/{name}": (lambda plan, name=name: training(name, plan), 4.5) for name in NETWORKS},
+    "lab": (lab, 1),
+    "scoring": (scoring, 4),
+    "applying": (applying, 4),
+    "preparation": (preparation, 4),
+    "memory": (memory, 4),
+    "adversarial": (adversarial, 4),
+    "quality": (quality, 7),
+    "growth": (growth, 3),
+    "scale": (scale, 5),
 }
+
+
+def measured(name, plan):
+    """The rows of a group, {key: row}, with a note on what was left out because it would have taken too long."""
+    group, minutes = GROUPS[name]
+    clock = Clock(60 * minutes)
+    found = group(replace(plan, clock=clock))
+    if clock.left_out:
+        left_out = f"To end after {minutes:g} minutes, {', '.join(dict.fromkeys(clock.left_out))} were left out."
+        for made in found.values():
+            made["note"] = f"{made['note']} {left_out}" if made["note"] else left_out
+    return found
 
 
 def chosen(names):

@@ -80,16 +80,43 @@ class Worker:
         self._errors.close()
 
 
-def by_turns(workers, amount, repetitions):
+class Clock:
+    """The time that a group of rows may take. What is left out for its sake is noted in `left_out`, in words."""
+
+    def __init__(self, seconds=float("inf")):
+        self.seconds, self.begun, self.left_out = seconds, time.perf_counter(), []
+
+    def left(self):
+        """Seconds that are left; below 0 if more were taken."""
+        return self.seconds - (time.perf_counter() - self.begun)
+
+    def over(self, what=None):
+        """Whether the time is over; if it is, `what` is left out."""
+        over = self.left() < 0
+        if over and what:
+            self.left_out.append(what)
+        return over
+
+    def fitting(self, wanted, seconds, what):
+        """How much of the `wanted` work fits into the time that is left at `seconds` for each unit; the rest is left out."""
+        amount = int(min(wanted, max(1, self.left() / max(seconds, 1e-9))))
+        if amount < wanted:
+            self.left_out.append(f"{wanted - amount:,} of {wanted:,} {what}")
+        return amount
+
+
+def by_turns(workers, amount, repetitions, clock=None):
     """{name: [a measurement each time]} of `Worker`s that do `amount` of work, each once, then each once again, and so on.
 
     Args:
         workers: {name: Worker}.
         amount: of work, the same for all, or {name: amount}.
-        repetitions: how often.
+        repetitions: how often; fewer times, but at least once, where the `clock` says that the time is over.
     """
     found = {name: [] for name in workers}
-    for _ in range(repetitions):
+    for done in range(repetitions):
+        if done and clock is not None and clock.over(f"{repetitions - done} of {repetitions} runs"):
+            break
         for name, worker in workers.items():
             found[name].append(worker.measure(amount[name] if isinstance(amount, dict) else amount))
     return found

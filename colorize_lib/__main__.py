@@ -228,7 +228,7 @@ def _add_colorize(command):
     option("--format", dest="kind", choices=kinds, help="of the results (default: each photo's own)")
     quality = "of JPEG, WebP, AVIF and HEIC (default: each photo's own, else 95)"
     option("--quality", type=number(int, 1, 100), help=quality)
-    memory = "memory that one photo may take (default: 4)"
+    memory = "memory that the photos being colorized may take (default: 4)"
     option("--memory", type=number(float, 0.1, 1024), default=4.0, metavar="GB", help=memory)
     option("--keep-dates", action="store_true", help="give the results the dates of the photos' files")
 

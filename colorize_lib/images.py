@@ -18,6 +18,7 @@ import contextlib
 import io
 import re
 import struct
+import threading
 import warnings
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -299,14 +300,36 @@ def _formats(head):
     return [name for name in SUFFIXES if name in Image.OPEN]
 
 
+class _Undisturbed:
+    """Pillow without its warnings of harmless damage in metadata, and without its limit of pixels: sizes are checked here.
+
+    Both are settings of the whole process, so the first thread inside changes them, and the last one changes them back.
+    """
+
+    _lock, _inside = threading.Lock(), 0
+
+    def __enter__(self):
+        with self._lock:
+            if not _Undisturbed._inside:
+                _Undisturbed._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+                _Undisturbed._warnings = warnings.catch_warnings()
+                _Undisturbed._warnings.__enter__()
+                warnings.simplefilter("ignore")
+            _Undisturbed._inside += 1
+
+    def __exit__(self, *_):
+        with self._lock:
+            _Undisturbed._inside -= 1
+            if not _Undisturbed._inside:
+                _Undisturbed._warnings.__exit__(None, None, None)
+                Image.MAX_IMAGE_PIXELS = _Undisturbed._limit
+
+
 @contextlib.contextmanager
 def _reasons(file=None, doing="decoded"):
     """Turn whatever damaged files make the decoders raise, and the encoders in turn, into an `InputError`."""
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None  # sizes are checked here, against another limit
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns about harmless damage in metadata
+        with _Undisturbed():
             yield
     except InputError:
         raise
@@ -317,8 +340,6 @@ def _reasons(file=None, doing="decoded"):
         raise InputError("the file is empty" if empty else f"no image of a known format ({_KINDS})") from error
     except Exception as error:  # damaged files make the decoders raise almost anything
         raise InputError(f"it cannot be {doing}: {reason(error)}") from error
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
 
 
 def _check_size(width, height, max_pixels):

@@ -5,6 +5,7 @@ import resource
 import struct
 import sys
 import time
+import warnings
 import zlib
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from PIL import Image, ImageCms, JpegImagePlugin
 from skimage.color import rgb2lab
 
 from colorize_lib.errors import InputError
-from colorize_lib.images import WRITABLE, Frame, Metadata, Photo, decode, encode, save_jpeg
+from colorize_lib.images import WRITABLE, Frame, Metadata, Photo, _Undisturbed, decode, encode, save_jpeg
 from data_prep.readers import Photos
 
 try:
@@ -56,6 +57,19 @@ def test_a_jpeg_is_decoded_in_full_and_gray_stays_gray():
     gray = decoded(encoded(Image.open(PHOTO).convert("L"), "JPEG"))
     assert gray.shape == whole.shape[:2]
     assert gray.dtype == np.uint8
+
+
+def test_pillows_own_settings_come_back_when_the_last_thread_leaves(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 7)
+    filters, first, second = list(warnings.filters), _Undisturbed(), _Undisturbed()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__()
+    assert Image.MAX_IMAGE_PIXELS is None
+    assert warnings.filters != filters
+    second.__exit__()
+    assert Image.MAX_IMAGE_PIXELS == 7
+    assert warnings.filters == filters
 
 
 @pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF", "PPM", "GIF", "WEBP", "JPEG2000"])

@@ -6,9 +6,11 @@ XLA.
 """
 
 import functools
+import itertools
 import os
 
 import keras
+import numpy as np
 from keras import ops
 
 
@@ -66,6 +68,56 @@ def _compiled(function):
     import tensorflow as tf
 
     return tf.function(function, jit_compile=True, autograph=False)
+
+
+def by_blocks(function, rows, *arrays):
+    """A function that treats each row of its arrays alone, as one pass over memory that is compiled once for all sizes.
+
+    Args:
+        function: of tensors (n, ...), without variables.
+        rows: that it takes at once; the last block is padded.
+        *arrays: numpy arrays (n, ...) of the same n.
+
+    Returns:
+        numpy array (n, ...). Results differ in the last digit of float32 from those of `function`, which is simply called on GPUs
+        and PyTorch, and with COLORIZE_ACCELERATE=0.
+    """
+    if tensorflow_cpu():
+        run = _compiled(function)
+    elif enabled() and keras.backend.backend() == "jax":
+        import jax
+
+        run = jax.jit(function)
+    else:
+        return ops.convert_to_numpy(function(*arrays))
+    found = []
+    for start in range(0, max(1, len(arrays[0])), rows):
+        block = [array[start : start + rows] for array in arrays]
+        count = len(block[0])
+        if count < rows:
+            block = [np.concatenate([part, np.zeros((rows - count, *part.shape[1:]), part.dtype)]) for part in block]
+        found.append(ops.convert_to_numpy(run(*block))[:count])
+    return found[0] if len(found) == 1 else np.concatenate(found)
+
+
+def compiled_when_repeated(function, after=2):
+    """`function` of tensors, compiled by TensorFlow from its call `after` + 1 on, which takes as long as about eight calls.
+
+    On other backends and GPUs, and with COLORIZE_ACCELERATE=0, it is never compiled.
+    """
+    calls = itertools.count()
+
+    @functools.cache
+    def compiled():
+        import tensorflow as tf
+
+        return tf.function(function, autograph=False)
+
+    def call(*arguments):
+        run = compiled() if next(calls) >= after and tensorflow_cpu() else function
+        return run(*arguments)
+
+    return call
 
 
 def batch_normalization(x, scale, offset, epsilon):

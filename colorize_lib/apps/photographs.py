@@ -11,10 +11,14 @@ import io
 import json
 import os
 import sys
-from collections import Counter
+import threading
+from collections import Counter, deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import joblib
 import numpy as np
 
 from colorize_lib import files, images
@@ -26,6 +30,7 @@ FILMS = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv
 # Memory of a pixel while its photograph is decoded, colorized and encoded, for 8 and 16 bits a sample; 15 and 18 were measured.
 _BYTES_PER_PIXEL = {1: 20, 2: 32}
 _STANDARD = Path("-")
+MOST_THREADS = 8  # each holds a photograph, and the network computes in threads of its own
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Settings:
         tolerant: colorize what is there of a file that ends early.
         kind: format of the results, one of `images.WRITABLE`; None: each photograph's own.
         quality: 1 to 100, of lossy formats; None: each photograph's own.
-        memory: GB that one photograph may take; larger ones are refused.
+        memory: GB that the photographs which are colorized at the same time may take; one that needs more is refused.
         keep_dates: give the results the dates of their photographs' files.
     """
 
@@ -108,7 +113,7 @@ def find(names):
 
 def _listed(names, report):
     """[(photograph, its place in a folder of results)]; what is passed over goes to `report.skipped`."""
-    found = {}
+    found, lists = {}, _Lists()
     for name in names:
         path = Path(name)
         if not name or not (name == "-" or path.is_dir() or os.path.lexists(path)):
@@ -123,7 +128,7 @@ def _listed(names, report):
                 f"There is no photograph at {name!r}: name files, folders, or a pattern in quotation marks."
             )
         for file, place in matches:
-            if file != _STANDARD and _is_own_result(file):
+            if file != _STANDARD and lists.has(file):
                 report.skipped.append((file, "results of earlier calls"))
             else:
                 found.setdefault(os.path.abspath(file), (file, place))
@@ -208,55 +213,151 @@ def colorize_files(
         colorizer = colorizer.at(settings.vivid)
     if settings.hints and (len(photographs) > 1 or not isinstance(colorizer, GuidedColorizer)):
         raise InputError("Hints are for one photograph and for a network that takes them: choose -m siggraph17.")
-    stems, taken = Counter(place.with_suffix("") for _, place in photographs), set()
-    for photograph, place in tqdm(photographs, unit="photo", disable=len(photographs) < 2):
-        alone = stems[place.with_suffix("")] == 1
-        try:
-            _colorize_file(colorizer, photograph, place, alone, output, existing, settings, report, taken)
-        except InputError as error:
-            report.failed[photograph] = str(error)
-        except Exception as error:  # one bad file never stops the others, whatever it makes a library raise
-            memory = is_out_of_memory(type(error).__name__, error)
-            report.failed[photograph] = "memory ran out; make it smaller" if memory else reason(error)
+    stems = Counter(place.with_suffix("") for _, place in photographs)
+    with _Work(colorizer, output, existing, settings, report) as work:
+        for photograph, place in tqdm(photographs, unit="photo", disable=len(photographs) < 2):
+            work.add(photograph, place, alone=stems[place.with_suffix("")] == 1)
+        work.finish()
     return report
 
 
-def _colorize_file(colorizer, photograph, place, alone, output, existing, settings, report, taken):
-    """Colorize one photograph or film of a call."""
-    film = photograph.suffix.lower() in FILMS
-    content = None if film else _read(photograph, int(settings.memory * 1e9))
-    if photograph == _STANDARD and output is None:
-        result = colorize_image(colorizer, content, settings)
-        report.notes += [(photograph, note) for note in result.notes]
+class _Work:
+    """The photographs of a call, colorized in several threads and reported in the order in which they were added.
+
+    What decides on names is done in that order, too, so that it does not depend on how fast a thread is. After an exception in the
+    `with`, those that are being written are finished and reported.
+    """
+
+    def __init__(self, colorizer, output, existing, settings, report):
+        self.colorizer, self.output, self.existing = colorizer, output, existing
+        self.settings, self.report = settings, report
+        self.taken, self.lists = set(), _Lists()
+        # Pillow's tolerance of damage is one switch for all threads.
+        self.threads = 1 if settings.tolerant else min(MOST_THREADS, joblib.cpu_count())
+        self.pool = ThreadPoolExecutor(self.threads)
+        self.memory = _Memory(int(settings.memory * 1e9))
+        self.waiting = deque()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.pool.shutdown(cancel_futures=True)
+        self.finish()
+
+    def add(self, photograph, place, alone):
+        """Colorize a photograph; `alone`: whether no other one of the call has its name without the suffix."""
+        try:
+            task = self._task(photograph, place, alone)
+        except Exception as error:
+            failed = Future()
+            failed.set_exception(error)
+            self.waiting.append((photograph, failed))
+        else:
+            if task is not None:
+                self.waiting.append((photograph, self.pool.submit(task)))
+        while len(self.waiting) > 2 * self.threads:
+            self._collect()
+
+    def finish(self):
+        """Wait for all photographs."""
+        while self.waiting:
+            self._collect()
+
+    def _collect(self):
+        photograph, future = self.waiting.popleft()
+        if future.cancelled():
+            return
+        try:
+            target, notes = future.result()
+        except InputError as error:
+            self.report.failed[photograph] = str(error)
+        except Exception as error:  # one bad file never stops the others, whatever it makes a library raise
+            memory = is_out_of_memory(type(error).__name__, error)
+            self.report.failed[photograph] = "memory ran out; make it smaller" if memory else reason(error)
+        else:
+            self.report.done[photograph] = target
+            self.report.notes += [(photograph, note) for note in notes]
+
+    def _task(self, photograph, place, alone):
+        """A function that colorizes the photograph or film, and returns where it went and notes; None: there is nothing to do."""
+        settings = self.settings
+        film = photograph.suffix.lower() in FILMS
+        content = None if film else _read(photograph, int(settings.memory * 1e9))
+        if photograph == _STANDARD and self.output is None:
+            return partial(self._to_standard_output, content)
+        place = Path("standard-input") if photograph == _STANDARD else place
+        opened = None if film else _opened(content, settings)
+        kind = None if film else settings.kind or _own_kind(opened.format)
+        target = _target(photograph, place, kind, alone, self.output)
+        if target in self.taken:
+            raise InputError(
+                "another photograph of this call has the same name in the results; colorize it in a call of its own"
+            )
+        self.taken.add(target)
+        replace = self._may_write(target, photograph)
+        if replace is None:
+            return None
+        size = 0 if film else _pixels(opened, settings) * _BYTES_PER_PIXEL[1 + opened.deep]
+        self.memory.take(size)
+        return partial(self._colorize, photograph, content, target, replace, size)
+
+    def _to_standard_output(self, content):
+        result = colorize_image(self.colorizer, content, self.settings)
         sys.stdout.buffer.write(result.content)
         sys.stdout.buffer.flush()
-        report.done[photograph] = Path("standard output") / "-"
-        return
-    place = Path("standard-input") if photograph == _STANDARD else place
-    kind = None if film else settings.kind or _own_kind(_opened(content, settings).format)
-    target = _target(photograph, place, kind, alone, output)
-    if target in taken:
-        raise InputError(
-            "another photograph of this call has the same name in the results; colorize it in a call of its own"
-        )
-    taken.add(target)
-    replace = _may_write(target, photograph, existing, report)
-    if replace is None:
-        return
-    notes = _without_effect(settings) if film else []
-    result = None if film else colorize_image(colorizer, content, settings)
-    with files.atomic(target, replace=replace) as temporary:
-        if film:
-            notes += films.colorize_film(colorizer, photograph, temporary, Steady(), settings.saturation)
+        return Path("standard output") / "-", result.notes
+
+    def _colorize(self, photograph, content, target, replace, size):
+        settings = self.settings
+        try:
+            with files.atomic(target, replace=replace) as temporary:
+                if content is None:
+                    notes = _without_effect(settings)
+                    notes += films.colorize_film(self.colorizer, photograph, temporary, Steady(), settings.saturation)
+                else:
+                    result = colorize_image(self.colorizer, content, settings)
+                    temporary.write_bytes(result.content)
+                    notes = result.notes
+        finally:
+            self.memory.give(size)
+        self.lists.record(target, photograph)
+        if settings.keep_dates and photograph != _STANDARD:
+            state = photograph.stat()
+            os.utime(target, ns=(state.st_atime_ns, state.st_mtime_ns))
+        return target, notes
+
+    def _may_write(self, target, photograph):
+        """Whether the target is to be replaced, or None if it is there and stays."""
+        if not os.path.lexists(target):
+            return False
+        if self.existing == "overwrite" and self.lists.is_result_of(target, photograph):
+            return True
+        if self.existing == "skip":
+            self.report.skipped.append((photograph, "a file with the name of the result is there"))
         else:
-            temporary.write_bytes(result.content)
-            notes += result.notes
-    _record(target, photograph)
-    if settings.keep_dates and photograph != _STANDARD:
-        state = photograph.stat()
-        os.utime(target, ns=(state.st_atime_ns, state.st_mtime_ns))
-    report.done[photograph] = target
-    report.notes += [(photograph, note) for note in notes]
+            foreign = " and is no unchanged result of this photograph" if self.existing == "overwrite" else ""
+            self.report.left[photograph] = f"{target} is there{foreign}"
+        return None
+
+
+class _Memory:
+    """Bytes that photographs which are colorized at the same time share."""
+
+    def __init__(self, total):
+        self._free, self._changed = total, threading.Condition()
+
+    def take(self, size):
+        """Wait until `size` bytes, which are no more than all, are free, and take them."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= size)
+            self._free -= size
+
+    def give(self, size):
+        """Give back what was taken."""
+        with self._changed:
+            self._free += size
+            self._changed.notify()
 
 
 def _without_effect(settings):
@@ -270,20 +371,6 @@ def _without_effect(settings):
         "--tolerant": settings.tolerant,
     }
     return [f"{option} has no effect on a film" for option, given in of_photographs.items() if given]
-
-
-def _may_write(target, photograph, existing, report):
-    """Whether the target is to be replaced, or None if it is there and stays."""
-    if not os.path.lexists(target):
-        return False
-    if existing == "overwrite" and _is_result_of(target, photograph):
-        return True
-    if existing == "skip":
-        report.skipped.append((photograph, "a file with the name of the result is there"))
-    else:
-        foreign = " and is no unchanged result of this photograph" if existing == "overwrite" else ""
-        report.left[photograph] = f"{target} is there{foreign}"
-    return None
 
 
 def colorize_image(colorizer, content, settings=None):
@@ -335,17 +422,20 @@ def colorize_image(colorizer, content, settings=None):
 
 
 def _opened(content, settings):
-    limits = [int(settings.memory * 1e9 / size) for size in _BYTES_PER_PIXEL.values()]
     photo = images.Photo(io.BytesIO(content), max_pixels=10**12, tolerant=settings.tolerant)
-    width, height = photo.size
-    pixels = width * height * (1 if settings.first_page else len(photo))
-    most = limits[1] if photo.deep else limits[0]
+    most = int(settings.memory * 1e9 / _BYTES_PER_PIXEL[1 + photo.deep])
+    pixels = _pixels(photo, settings)
     if pixels > most:
         raise InputError(
             f"its {pixels:,} pixels need more than {settings.memory:g} GB, which is enough for {most:,}; choose more with --memory"
         )
     photo.max_pixels = most
     return photo
+
+
+def _pixels(photo, settings):
+    width, height = photo.size
+    return width * height * (1 if settings.first_page else len(photo))
 
 
 def _own_kind(kind):
@@ -430,40 +520,45 @@ def _target(photograph, place, kind, alone, output):
     return Path(output) / place.with_name(place.stem + suffix)
 
 
-# The list of results in each folder: one line of JSON each, appended after the result is there.
+class _Lists:
+    """The list of results in each folder: one line of JSON each, appended after the result is there; read once a call."""
 
+    def __init__(self):
+        self._entries, self._lock = {}, threading.Lock()
 
-def _record(target, photograph):
-    entry = {
-        "result": os.path.abspath(target),
-        "photograph": os.path.abspath(photograph),
-        "bytes": target.stat().st_size,
-        "sha256": files.sha256(target),
-    }
-    with files.disk_errors(target.parent / LIST), open(target.parent / LIST, "ab") as file:
-        file.write(json.dumps(entry).encode() + b"\n")
+    def record(self, target, photograph):
+        """Append a result to the list of its folder."""
+        entry = {
+            "result": os.path.abspath(target),
+            "photograph": os.path.abspath(photograph),
+            "bytes": target.stat().st_size,
+            "sha256": files.sha256(target),
+        }
+        with self._lock:
+            with files.disk_errors(target.parent / LIST), open(target.parent / LIST, "ab") as file:
+                file.write(json.dumps(entry).encode() + b"\n")
+            self._of(target.parent)[target.name] = entry
 
+    def has(self, path):
+        """Whether a file has the name and the size of a result."""
+        entry = self._of(path.parent).get(path.name)
+        return entry is not None and path.is_file() and entry.get("bytes") == path.stat().st_size
 
-def _recorded(path):
-    """The last entry of the file's folder that has its name, or None."""
-    found = None
-    with contextlib.suppress(OSError, InputError), files.open_regular(path.parent / LIST) as file:
-        for line in file:
-            with contextlib.suppress(ValueError, TypeError, KeyError):
-                entry = json.loads(line)
-                found = entry if Path(entry["result"]).name == path.name else found
-    return found
+    def is_result_of(self, target, photograph):
+        """Whether the file was made here from this photograph, and not changed since."""
+        entry = self._of(target.parent).get(target.name)
+        if entry is None or target.is_symlink() or not target.is_file():
+            return False
+        made = entry["result"], entry.get("photograph"), entry.get("sha256")
+        return made == (os.path.abspath(target), os.path.abspath(photograph), files.sha256(target))
 
-
-def _is_own_result(path):
-    entry = _recorded(path)
-    return entry is not None and path.is_file() and entry.get("bytes") == path.stat().st_size
-
-
-def _is_result_of(target, photograph):
-    """Whether the file was made here from this photograph, and not changed since."""
-    entry = _recorded(target)
-    if entry is None or target.is_symlink() or not target.is_file():
-        return False
-    made = entry["result"], entry.get("photograph"), entry.get("sha256")
-    return made == (os.path.abspath(target), os.path.abspath(photograph), files.sha256(target))
+    def _of(self, folder):
+        """{name of a result: its last entry} of a folder."""
+        if folder not in self._entries:
+            found = self._entries[folder] = {}
+            with contextlib.suppress(OSError, InputError), files.open_regular(folder / LIST) as file:
+                for line in file:
+                    with contextlib.suppress(ValueError, TypeError, KeyError):
+                        entry = json.loads(line)
+                        found[Path(entry["result"]).name] = entry
+        return self._entries[folder]

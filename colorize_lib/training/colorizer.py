@@ -5,7 +5,6 @@ training, scoring and display share one colour path.
 """
 
 import contextlib
-import functools
 import io
 import json
 import math
@@ -21,13 +20,13 @@ from keras import ops
 from PIL import Image
 
 from colorize_lib import color, files, models, quiet
-from colorize_lib.acceleration import accelerate, accelerate_optimizer
+from colorize_lib.acceleration import accelerate, accelerate_optimizer, kernels
 from colorize_lib.color import guided_filter
 from colorize_lib.errors import InputError, near_match, reason
 from colorize_lib.images import decode, to_eight_bits, upright
 from colorize_lib.training import resident
 
-STRIP_PIXELS = 1 << 18  # pixels of a photo that are converted to RGB at once, which limits the memory for large photos
+STRIP_PIXELS = 1 << 18  # pixels of a photo that are coloured at once
 FREE_SIZE = 256  # input size of a network that takes any size
 
 # The guided enlargement of colour: longer side of the photo on which it is fitted, radius of its windows in pixels, and epsilon
@@ -70,6 +69,7 @@ class Colorizer(resident.ResidentModel):
         if not isinstance(self.convention, color.LabConvention | color.RgbConvention):
             raise InputError(f"{convention!r} is not a convention: give a name, or a convention of colorize_lib.color.")
         self.channels = channels
+        self._predict_ab = kernels.compiled_when_repeated(lambda rgb: self.predict_color(rgb)[0])
 
     @classmethod
     def from_name(cls, name, *, convention=None, channels=None, **options):
@@ -145,7 +145,7 @@ class Colorizer(resident.ResidentModel):
 
     def predict_ab(self, photo):
         """The predicted colour of a photo at the network's input size: (size, size, 2) float32 in Lab units."""
-        return ops.convert_to_numpy(self.predict_color(self.resized(photo))[0])[0]
+        return ops.convert_to_numpy(self._predict_ab(self.resized(photo)))[0]
 
     def resized(self, photo):
         """A photo as a batch of one image of the network's input size: (1, size, size, 3) uint8."""
@@ -208,22 +208,18 @@ def _guided(pixels, ab):
 def _with_colour(pixels, maps):
     """Colour pixels, uint8 or uint16 (h, w[, 3]), by ab (h, w, 2) or maps of `_guided` (h, w, 4); the result has their dtype."""
     deep = pixels.dtype == np.uint16
-    if pixels.ndim == 2 and not deep:
-        lightness = _lightness_of_grays()[pixels]
-    else:
-        rgb = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
-        lightness = color.lightness(rgb / np.float32(65535) if deep else rgb)
+    rgb = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+    rows = rgb.reshape(-1, 3) / np.float32(65535) if deep else rgb.reshape(-1, 3)
+    found = kernels.by_blocks(_joined, STRIP_PIXELS, rows, maps.reshape(-1, maps.shape[-1]))
+    return (np.round(found * 65535).astype(np.uint16) if deep else found).reshape(rgb.shape)
+
+
+def _joined(rgb, maps):
+    """RGB (n, 3), uint8 or float in [0, 1], with the colour of ab (n, 2) or of slopes and offsets (n, 4)."""
+    lightness = color.lightness(rgb)
     ab = maps if maps.shape[-1] == 2 else maps[..., :2] * lightness + maps[..., 2:]
-    rgb = color.lab_to_rgb(ops.concatenate([lightness, ab], axis=-1))
-    if deep:
-        return np.round(np.clip(ops.convert_to_numpy(rgb), 0, 1) * 65535).astype(np.uint16)
-    return ops.convert_to_numpy(color.to_uint8(rgb))
-
-
-@functools.cache
-def _lightness_of_grays():
-    """L of the 256 grays, float32 (256, 1): looked up, it takes a fortieth of the time."""
-    return ops.convert_to_numpy(color.lightness(np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)))
+    joined = color.lab_to_rgb(ops.concatenate([lightness, ab], axis=-1))  # clipped to [0, 1]
+    return color.to_uint8(joined) if ops.dtype(rgb) == "uint8" else joined
 
 
 def _sure(x):

@@ -5,6 +5,9 @@ import os
 import resource
 import subprocess
 import sys
+import threading
+import time
+from pathlib import Path
 
 import imagecodecs
 import keras
@@ -483,6 +486,108 @@ def test_what_an_interrupted_call_has_done_is_kept_and_said(tmp_path, constant, 
     assert run(tmp_path, "-o", tmp_path / "out", "--skip-existing") == 0
     assert (tmp_path / "out" / "a.png").stat().st_mtime_ns == made
     assert (tmp_path / "out" / "b.png").exists()
+
+
+def in_turn(constant, monkeypatch, threads, slowest=None):
+    """Let `threads` threads colorize, the photograph of width `slowest` last; returns the numbers that worked at the same time."""
+    monkeypatch.setattr(photographs.joblib, "cpu_count", lambda: threads)
+    predict, working, seen, lock, others = constant.predict_ab, set(), [], threading.Lock(), threading.Event()
+
+    def slow(pixels):
+        with lock:
+            working.add(threading.get_ident())
+            seen.append(len(working))
+        if pixels.shape[1] == slowest:
+            others.wait(20)
+        elif slowest is None:
+            time.sleep(0.05)
+        found = predict(pixels)
+        with lock:
+            working.discard(threading.get_ident())
+        if pixels.shape[1] != slowest:
+            others.set()
+        return found
+
+    monkeypatch.setattr(constant, "predict_ab", slow)
+    return seen
+
+
+@pytest.mark.parametrize(("memory", "at_once"), [(4.0, 2), (0.00007, 1)])
+def test_photographs_are_colorized_at_the_same_time_as_far_as_memory_goes(
+    tmp_path, constant, monkeypatch, memory, at_once
+):
+    for name in "abcd":
+        photo().save(tmp_path / f"{name}.png")  # 2,400 pixels: 48 kB
+    seen = in_turn(constant, monkeypatch, 2)
+    report = photographs.colorize_files(
+        [str(tmp_path)], output=str(tmp_path / "out"), settings=photographs.Settings(memory=memory)
+    )
+    assert len(report.done) == 4
+    assert max(seen) == at_once
+
+
+def test_the_order_of_a_report_is_that_of_the_photographs(tmp_path, constant, monkeypatch):
+    (tmp_path / "in").mkdir()
+    photo(61).save(tmp_path / "in" / "a.png")
+    photo().save(tmp_path / "in" / "a.jpg")
+    (tmp_path / "in" / "b.png").write_bytes(b"nothing")
+    photo().save(tmp_path / "in" / "c.png")
+    in_turn(constant, monkeypatch, 3, slowest=61)
+    report = photographs.colorize_files(
+        [str(tmp_path / "in")], output=str(tmp_path / "out"), settings=photographs.Settings(kind="PNG")
+    )
+    assert [path.name for path in report.done] == ["a.jpg", "a.png", "c.png"]
+    assert [path.name for path in report.done.values()] == ["a-jpg.png", "a.png", "c.png"]
+    assert [path.name for path in report.failed] == ["b.png"]
+    lines = (tmp_path / "out" / photographs.LIST).read_text().splitlines()
+    assert len(lines) == 3
+    monkeypatch.setattr(photographs.joblib, "cpu_count", lambda: 1)
+    again = photographs.colorize_files(
+        [str(tmp_path / "in")], output=str(tmp_path / "one"), settings=photographs.Settings(kind="PNG")
+    )
+    for path in again.done.values():
+        assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes()
+
+
+def test_photographs_that_are_being_written_when_a_call_is_interrupted_are_reported(tmp_path, constant, monkeypatch):
+    for name in "abcdefgh":
+        photo(61 if name == "a" else 60).save(tmp_path / f"{name}.png")
+    in_turn(constant, monkeypatch, 2, slowest=61)
+    monkeypatch.setattr(photographs._Work, "finish", interrupt_once(photographs._Work.finish))
+    report = photographs.Report()
+    with pytest.raises(KeyboardInterrupt):
+        photographs.colorize_files([str(tmp_path)], output=str(tmp_path / "out"), report=report)
+    written = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
+    assert sorted(path.name for path in report.done.values()) == written
+    assert "a.png" in written
+    assert not list((tmp_path / "out").glob("*tmp*"))
+
+
+def interrupt_once(finish):
+    calls = []
+
+    def interrupted(self):
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        finish(self)
+
+    return interrupted
+
+
+def test_a_list_of_results_is_read_once_a_call(tmp_path, constant, monkeypatch):
+    for name in "abc":
+        photo().save(tmp_path / f"{name}.png")
+    assert run(tmp_path) == 0
+    opened, reads = photographs.files.open_regular, []
+
+    def counted(path):
+        reads.append(Path(path).name)
+        return opened(path)
+
+    monkeypatch.setattr(photographs.files, "open_regular", counted)
+    assert run(tmp_path, "--overwrite") == 0
+    assert reads.count(photographs.LIST) == 2, "once to find photographs, once to write results"
 
 
 def test_side_by_side_saturation_and_size(tmp_path, weights):

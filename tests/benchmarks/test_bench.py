@@ -1,16 +1,22 @@
 import dataclasses
 import json
 import math
+import shutil
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from benchmarks import __main__, contenders, networks, report, rows, worker
+from benchmarks import __main__, applying, contenders, networks, report, rows, worker
 from benchmarks.contenders import NETWORKS
 from colorize_lib import models
 from colorize_lib.acceleration import kernels
+from colorize_lib.apps import photographs
 from colorize_lib.errors import InputError
 
+PHOTOS = Path(__file__).parents[2] / "data_prep" / "photos"
 TINY = dataclasses.replace(rows.TINY, networks={"kth_unet": rows.TINY.networks["kth_unet"]})
 
 
@@ -43,7 +49,7 @@ def check(found):
     return found
 
 
-LONG = ("adversarial", "quality")  # for `make soak`
+LONG = ("adversarial", "quality", "applying", "scale")  # for `make soak`
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,7 @@ LONG = ("adversarial", "quality")  # for `make soak`
 )
 def test_rows_are_measured(group, monkeypatch):
     monkeypatch.setattr(rows, "Worker", InThisProcess)
-    check(rows.GROUPS[group](TINY))
+    check(rows.measured(group, TINY))
 
 
 @pytest.mark.soak
@@ -73,6 +79,56 @@ def test_preparation_is_measured():
         check(rows.preparation(TINY))
     except InputError as error:
         pytest.skip(str(error))
+
+
+def test_the_loop_colorizes_as_the_command_does(tmp_path):
+    (tmp_path / "photos").mkdir()
+    name = sorted(PHOTOS.rglob("*.jp*g"))[0]
+    shutil.copy(name, tmp_path / "photos" / "a.jpg")
+    applying.loop(tmp_path / "photos", tmp_path / "theirs0")
+    photographs.colorize_files([str(tmp_path / "photos")], output=str(tmp_path / "ours0"))
+    assert applying._difference(tmp_path / "photos" / "a.jpg", tmp_path) < 4
+    photo = np.asarray(Image.open(name)).astype(int)
+    assert np.abs(photo - np.asarray(Image.open(tmp_path / "ours0" / "a.jpg"))).mean() > 4, "both are the photo itself"
+
+
+class _Steps:
+    """A contender whose measurements take as long as they say."""
+
+    def __init__(self, clock, seconds):
+        self.clock, self.seconds = clock, seconds
+
+    def measure(self, amount):
+        self.clock.begun -= self.seconds
+        return {"seconds": self.seconds, "peak_memory": 0}
+
+
+def test_a_group_ends_in_its_time_and_says_what_it_left_out(monkeypatch):
+    def group(plan):
+        found = worker.by_turns({"a": _Steps(plan.clock, 50)}, 1, 5, plan.clock)["a"]
+        fitting = plan.clock.fitting(10, 3, "images")
+        return {"row": report.row("we", None, unit="s", ours=[len(found), fitting], note="A note.")}
+
+    monkeypatch.setitem(rows.GROUPS, "group", (group, 2))
+    made = rows.measured("group", TINY)["row"]
+    assert made["ours"] == [3, 1]  # 150 s are more than 2 minutes, and no time is left
+    assert made["note"] == "A note. To end after 2 minutes, 2 of 5 runs, 9 of 10 images were left out."
+    monkeypatch.setitem(rows.GROUPS, "group", (group, 20))
+    made = rows.measured("group", TINY)["row"]
+    assert (made["ours"], made["note"]) == ([5, 10], "A note.")
+
+
+def test_all_groups_together_take_less_than_an_hour():
+    assert sum(minutes for _, minutes in rows.GROUPS.values()) < 60
+
+
+@pytest.mark.parametrize(("last", "ratio"), [(13, 1.0), (21, 0.5)])
+def test_growth_does_not_count_the_start(last, ratio):
+    found = [{"seconds": seconds, "peak_memory": 1e9} for seconds in (4, 5, last)]  # 3 s, and 1 s for ten images
+    made = rows._scale_rows("name", "{} images", (10, 20, 100), found, "a process")
+    assert made["scale/name"]["ratio"] == ratio
+    assert made["scale/name/memory"]["ratio"] == 1
+    assert made["scale/name"]["what"] == "10, 20, 100 images"
 
 
 def test_a_contender_is_a_process_of_its_own():
