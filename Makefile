@@ -89,7 +89,7 @@ mutants: setup  ## plant small faults and see whether the tests notice (MODULES=
 
 test: lint  ## ruff, pytest on TensorFlow and on JAX, and the notebooks against their committed outputs
 	$(PY) -m pytest -n 2 --durations=10
-	KERAS_BACKEND=jax $(PY) -m pytest -n 2 -m 'not long' --durations=10 tests/color tests/evaluation tests/training
+	KERAS_BACKEND=jax $(PY) -m pytest -n 2 -m 'not long' --durations=10 tests/benchmarks tests/color tests/evaluation tests/training
 	$(PY) -m pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with tests/nbval.cfg \
 	  $(filter-out notebooks/comparison.ipynb,$(wildcard notebooks/*.ipynb))
 

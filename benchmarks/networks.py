@@ -26,10 +26,13 @@ TRAINED = {
 CLASSES = 10
 
 
-def model(name, dtype, side=None):
-    """The network `name` of `TRAINED`, compiled; `side` in pixels: another size than the paper's."""
+def model(name, dtype, side=None, width=1.0):
+    """The network `name` of `TRAINED`, compiled.
+
+    `side` in pixels is another size than the paper's, and `width` a factor on the filters.
+    """
     _, network, size, _, options = TRAINED[name]
-    options = options | {"size": side or size, "dtype": dtype}
+    options = options | {"size": side or size, "dtype": dtype, "width": width}
     if name not in ("gan", "vac_gan"):
         loss, optimizer = options.pop("loss", "mse"), options.pop("optimizer", "adam")
         colorizer = Colorizer.from_name(network, **options)
@@ -90,7 +93,7 @@ def _flops(layer):
     factor = getattr(layer, "upsampling", 1)
     if factor > 1 and layer.kernel_size == (1, 1):
         found /= factor**2  # on the smaller map
-    elif factor > 1 and kernels.tensorflow_cpu():  # a transposed convolution with larger weights
+    elif factor > 1 and kernels.smaller_map():  # a transposed convolution with larger weights
         taps = layer.kernel_size[0]
         found *= ((factor + 2 * (taps // 2)) / (factor * taps)) ** 2
     return found

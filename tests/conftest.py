@@ -21,7 +21,8 @@ if os.environ.get("KERAS_BACKEND") == "jax":
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
     # What computes with Keras in this process. The other tests do not touch a backend, or start processes that choose their own.
     ON_JAX = (
-        *("acceleration", "color", "models", "evaluation/test_evaluate.py", "evaluation/test_judges.py"),
+        *("acceleration", "benchmarks/test_gpu.py", "color", "models"),
+        *("evaluation/test_evaluate.py", "evaluation/test_judges.py"),
         *("training/test_adversarial.py", "training/test_classification.py", "training/test_colorizer.py"),
         *(
             "training/test_data.py",

@@ -13,6 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 
+SMALLER_MAP_ON_JAX = False  # see `smaller_map`; `benchmarks.gpu` measures whether it pays on a card
+
 
 def enabled():
     """Whether anything is accelerated: unless the environment variable COLORIZE_ACCELERATE is "0"."""
@@ -52,6 +54,14 @@ def tensorflow_cpu():
     import tensorflow as tf
 
     return not tf.config.list_physical_devices("GPU")
+
+
+def smaller_map():
+    """Whether compiled steps compute a convolution after an upsampling on the smaller map: see `upsampled_convolution`.
+
+    They do on TensorFlow and a CPU, and on JAX if `SMALLER_MAP_ON_JAX` is true when the step is compiled.
+    """
+    return tensorflow_cpu() or (SMALLER_MAP_ON_JAX and enabled() and keras.backend.backend() == "jax")
 
 
 def one_pass():
@@ -246,8 +256,11 @@ def upsampled_convolution(x, kernel, factor):
     Returns:
         (batch, factor · height, factor · width, filters).
     """
+    kernel = _absorbing(kernel, factor, x.dtype.name)
+    if keras.backend.backend() == "jax":
+        return ops.conv_transpose(x, kernel, factor, padding="same")
     size = [factor * extent for extent in x.shape[1:3]]
-    return transposed_convolution(x, _absorbing(kernel, factor, x.dtype.name), size, (factor, factor), "same")
+    return transposed_convolution(x, kernel, size, (factor, factor), "same")
 
 
 @fused

@@ -34,7 +34,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 class Conv2D(keras.layers.Conv2D):
     """A convolution after nearest-neighbour upsampling by the factor `upsampling`, computed on the smaller map.
 
-    For a CPU, see `kernels.convolution` and `kernels.upsampled_convolution`.
+    See `kernels.smaller_map`, and for a CPU `kernels.convolution`.
     """
 
     __slots__ = ("upsampling",)  # the one attribute that the plain layer must not see
@@ -47,14 +47,13 @@ class Conv2D(keras.layers.Conv2D):
         return _upsampled(outputs, self.upsampling) if self.kernel_size == (1, 1) else outputs
 
     def _convolved(self, inputs):
-        faster = _has_kernels(self, inputs)
         if self.upsampling > 1 and self.kernel_size != (1, 1):
-            if faster and kernels.one_pass():
+            if kernels.smaller_map() and kernels.one_pass() and _is_known(inputs):
                 with AutocastScope(None):  # the weights are summed before they are rounded
                     kernel = ops.cast(self.kernel, "float32")
                 return kernels.upsampled_convolution(inputs, kernel, self.upsampling)
             inputs = _upsampled(inputs, self.upsampling)
-        if faster:
+        if _has_kernels(self, inputs):
             return kernels.convolution(inputs, ops.cast(self.kernel, inputs.dtype), self.strides, self.padding)
         return self.convolution_op(inputs, self.kernel)
 
@@ -176,4 +175,9 @@ def _upsampled(x, factor):
 def _has_kernels(layer, inputs):
     """Whether `kernels` has a faster way for the convolution `layer`: on TensorFlow and a CPU, for maps of known size."""
     plain = layer.data_format == "channels_last" and layer.dilation_rate == (1, 1) and getattr(layer, "groups", 1) == 1
-    return plain and None not in inputs.shape[1:] and kernels.on_tensorflow_cpu(inputs)
+    return plain and _is_known(inputs) and kernels.on_tensorflow_cpu(inputs)
+
+
+def _is_known(inputs):
+    """Whether `inputs` is a tensor, not a symbolic one, of maps of known size."""
+    return None not in inputs.shape[1:] and not isinstance(inputs, keras.KerasTensor)

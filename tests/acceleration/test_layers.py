@@ -96,7 +96,8 @@ def test_a_convolution_takes_over_the_upsampling_before_it(size, policy):
 
     def chain(kernel, factor):
         convolution = layers.Conv2D(3, kernel, padding="same", activation="relu", dtype=policy)
-        return [layers.UpSampling2D(factor, dtype=policy), convolution]
+        # The first layer rounds: an upsampling that does would not be taken over.
+        return [layers.Identity(dtype=policy), layers.UpSampling2D(factor, dtype=policy), convolution]
 
     # More channels than the smaller map has positions.
     ours, theirs = (
@@ -105,6 +106,18 @@ def test_a_convolution_takes_over_the_upsampling_before_it(size, policy):
     shapes = [(2, factor * size[0], factor * size[1], 3) for _, factor in kinds]
     assert [output.shape for output in ours[0]] == shapes
     assert_same(ours, theirs)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="is about JAX")
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_jax_can_compute_on_the_smaller_map(policy, monkeypatch):
+    calls = []
+    kernel = kernels.upsampled_convolution
+    monkeypatch.setattr(kernels, "upsampled_convolution", lambda *given: calls.append(1) or kernel(*given))
+    monkeypatch.setattr(kernels, "SMALLER_MAP_ON_JAX", True)
+    test_a_convolution_takes_over_the_upsampling_before_it((9, 8), policy)
+    assert len(calls) >= 6  # one for each kernel that is larger than 1×1
 
 
 @pytest.mark.long
