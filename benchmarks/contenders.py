@@ -218,6 +218,46 @@ def matrix_product(policy, size=2048, library="tensorflow"):
     return prepare
 
 
+def layers_alone(network, size, batch_size, loss, dtype, width=1.0):
+    """The network's convolutions and dense layers, each alone: forward, gradients of weights and input. Unit: a step of all."""
+    import tensorflow as tf
+
+    from benchmarks.networks import computed
+    from colorize_lib import models
+    from colorize_lib.acceleration import accelerate
+    from colorize_lib.training import cost, machine
+
+    built = models.build(network, size=size, width=width, dtype=machine.dtype_policy(dtype))
+
+    def stepper(layer, source, learns):
+        inputs = tf.cast(tf.random.normal((batch_size, *source.shape[1:])), layer.compute_dtype)
+        upstream = tf.ones_like(layer(inputs))
+
+        @tf.function(autograph=False)
+        def step():
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                outputs = layer(inputs)
+            sought = [*layer.trainable_variables, *([inputs] if learns else [])]
+            found = [outputs, *tape.gradient(outputs, sought, output_gradients=upstream)]
+            return tf.add_n([tf.cast(tf.reshape(tensor, [-1])[0], "float32") for tensor in found])  # all are needed
+
+        return step
+
+    steps = [stepper(*each) for each in computed(accelerate(built)) if cost.layer_flops(each[0])]
+
+    def prepare(count):
+        def run():
+            for step in steps:
+                for _ in range(count):
+                    found = step()
+                float(found)
+
+        return run
+
+    return prepare
+
+
 def profile(of, **options):
     """Where the time of contender `of` goes: {"share": {operation: share of the threads' busy time}} by TensorFlow's profiler."""
     import tensorflow as tf

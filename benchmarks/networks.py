@@ -1,5 +1,6 @@
 """The networks at the papers' sizes and batches, for a GPU, and how much arithmetic a training step is."""
 
+import keras
 import numpy as np
 
 from colorize_lib import models
@@ -84,8 +85,27 @@ def forward_flops(network):
 
 def trained_flops(network):
     """Those of one image when a network learns."""
-    layers = list(accelerate(network)._flatten_layers(include_self=False))
-    return sum((2 if layer.input is network.inputs[0] else 3) * _flops(layer) for layer in layers if _flops(layer))
+    return sum((3 if learns else 2) * _flops(layer) for layer, _, learns in computed(accelerate(network)))
+
+
+def computed(network):
+    """[(layer, its input, whether something before it learns)] of a functional network, in the order in which it computes.
+
+    What nothing before learns from, such as a network's input after padding, has no gradient. A layer that is shared with other
+    networks has several inputs; this one is the network's own.
+    """
+    found, learning = [], set()
+    for depth in sorted(network._nodes_by_depth, reverse=True):
+        for node in network._nodes_by_depth[depth]:
+            layer, inputs = node.operation, node.input_tensors
+            learns = any(id(tensor) in learning for tensor in inputs)
+            if isinstance(layer, keras.Model):
+                found += [(inner, tensor, learns or before) for inner, tensor, before in computed(layer)]
+            elif isinstance(layer, keras.layers.Layer) and inputs:
+                found.append((layer, inputs[0], learns))
+            if learns or getattr(layer, "trainable_variables", ()):
+                learning |= {id(tensor) for tensor in node.outputs}
+    return found
 
 
 def _flops(layer):

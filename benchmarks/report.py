@@ -187,11 +187,13 @@ def markdown(content):
             lines += ["| what | against | ratio (goal; **missed**) |", "| --- | --- | --- |"]
             lines += [f"| {found['what']} | {found['against'] or '–'} | {_cell(found)} |" for found in shown.values()]
             lines.append("")
-        profiles = {key: found for key, found in machine["rows"].items() if key.startswith("profile")}
-        if profiles:
-            lines += ["Where the time goes:", ""]
-            lines += [f"- {key.partition('/')[2]}: {found['note']}" for key, found in profiles.items()]
-            lines.append("")
+        lost = {}  # of a network that has both rows, the second says more
+        for kind in ("profile/", "utilisation/"):
+            lost |= {
+                key.removeprefix(kind): found["note"] for key, found in machine["rows"].items() if key.startswith(kind)
+            }
+        if lost:
+            lines += ["What is lost:", "", *(f"- {of}: {note}" for of, note in sorted(lost.items())), ""]
     return "\n".join([*lines, END])
 
 

@@ -94,6 +94,7 @@ def training(name, plan):
             "ours_float32": start("fit", **options, dtype="float32"),
             "bare": start("bare", **options, dtype="auto"),
             "plain": start("plain_keras", **options),
+            "layers": start("layers_alone", **options, dtype="auto"),
         }
         peaks = {"TensorFlow": start("matrix_product", policy="auto", size=plan.matrix)}
         torch = importlib.util.find_spec("torch") is not None
@@ -153,42 +154,43 @@ def training(name, plan):
         )
     rates = {peak: found[peak][0]["flops"] / median(found[peak], products[peak]) for peak in peaks}
     best_rate, flops = max(rates.values()), found["ours"][0]["flops"]
-    used = flops / statistics.median(seconds["ours"])
-    rows[f"profile/{name}"], products_share = _profiled(
-        f"{name}, {options['size']}²", "fit", plan=plan, dtype="auto", **options
-    )
-    kernels = used / best_rate / products_share if products_share else 0.0
+    used, alone = (flops / statistics.median(seconds[key]) for key in ("ours", "layers"))
+    profile, elsewhere = _profiled(f"{name}, {options['size']}²", "fit", plan=plan, dtype="auto", **options)
+    rows[f"profile/{name}"] = profile
     rows[f"utilisation/{name}"] = row(
         f"share of the machine's best matrix product in {policy.removeprefix('mixed_')} that training reaches: {described}",
         f"products of {plan.matrix}² matrices, {best_rate / 1e9:.0f} GFLOP/s",
         unit="seconds per image",
         ours=seconds["ours"],
         ratio=used / best_rate,
-        note=f"convolutions take {products_share:.0%} of the threads' busy time, and so run at {kernels:.0%} of that rate.",
+        note=f"its convolutions and dense layers, each alone and without anything around it, reach {alone / best_rate:.0%}; "
+        f"what is lost besides is {elsewhere}.",
         flops_per_image=flops,
         gflops=round(used / 1e9, 1),
+        layers_alone=[float(f"{value:.4g}") for value in seconds["layers"]],
         matrix_products_gflops={peak: round(rate / 1e9, 1) for peak, rate in rates.items()},
     )
     return rows
 
 
 def _profiled(described, of, batch_size, plan, **options):
-    """Where the time of a contender on TensorFlow goes, as a row, and the share of convolutions and matrix products."""
+    """Where the time of a contender on TensorFlow goes, as a row, and in words what else than convolutions it goes to."""
     with Worker("profile", of=of, batch_size=batch_size, **options) as worker:
         steps = enough({"": worker}, plan.seconds)[""]
         found = worker.measure(steps)
     shares = found["share"]
     products = sum(share for kind, share in shares.items() if _is_product(kind))
     rest = [f"{kind} {share:.0%}" for kind, share in shares.items() if not _is_product(kind)][:4]
+    elsewhere = f"{1 - products:.0%} of the threads' busy time ({', '.join(rest)})"
     profile = row(
         f"where the threads' time in `fit` goes, by TensorFlow's profiler, without colour conversion: {described}",
         None,
         unit="seconds per image, with the profiler on",
         ours=[found["seconds"] / steps / batch_size],
-        note=f"convolutions and matrix products take {products:.0%} of the busy time; of the rest {', '.join(rest)}.",
+        note=f"all but convolutions and matrix products takes {elsewhere}.",
         share={kind: round(share, 4) for kind, share in shares.items() if share >= 0.005},
     )
-    return profile, products
+    return profile, elsewhere
 
 
 def _is_product(kind):
@@ -315,7 +317,7 @@ def adversarial(plan):
         found = by_turns(workers, steps, plan.repetitions, plan.clock)
     seconds = {key: _seconds(found[key], steps[key] * batch_size) for key in workers}
     size = f"CIFAR-10's size, batches of {batch_size}"
-    profile, products = _profiled(f"GAN, {size}", "adversarial", plan=plan, dtype="auto", **options)
+    profile, _ = _profiled(f"GAN, {size}", "adversarial", plan=plan, dtype="auto", **options)
     rows = {"profile/gan": profile}
     for suffix, ours, theirs in (
         ("", "auto", "float32"),
@@ -330,7 +332,6 @@ def adversarial(plan):
             unit="seconds per image",
             ours=seconds["adversarial", ours],
             theirs=seconds["keras_gan", theirs],
-            note=f"convolutions and matrix products are {products:.0%} of our threads' busy time." if suffix else None,
         )
     return rows
 

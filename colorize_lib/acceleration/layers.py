@@ -54,10 +54,14 @@ class Conv2D(keras.layers.Conv2D):
                 return kernels.upsampled_convolution(inputs, kernel, self.upsampling)
             inputs = _upsampled(inputs, self.upsampling)
         if _has_kernels(self, inputs):
-            return kernels.convolution(inputs, ops.cast(self.kernel, inputs.dtype), self.strides, self.padding)
+            return kernels.convolution(inputs, ops.cast(self.kernel, inputs.dtype), self.strides, self.way)
+        if self.way != self.padding:
+            return ops.conv(inputs, self.kernel, padding=self.way, data_format=self.data_format)
         return self.convolution_op(inputs, self.kernel)
 
     def compute_output_shape(self, input_shape):
+        if self.way != self.padding:
+            return (*input_shape[:3], self.filters)
         if self.upsampling == 1:
             return super().compute_output_shape(input_shape)
         batch, height, width, channels = super().compute_output_shape(input_shape)
@@ -104,19 +108,31 @@ class LeakyReLU(keras.layers.LeakyReLU):
 _TWINS = {kind.__base__: kind for kind in (BatchNormalization, Conv2D, Conv2DTranspose, Dense, LeakyReLU)}
 
 
-def twin(layer, upsampling=1):
+def twin(layer, upsampling=1, padded=False):
     """A faster layer with all attributes of `layer`, or `layer` itself if there is none.
 
     Args:
         layer: layer or operation of a functional model.
         upsampling: factor of the nearest-neighbour upsampling that a convolution takes over from the previous layer.
+        padded: whether a convolution takes over the zeros that the previous layer adds.
     """
-    if type(layer) not in _TWINS or layer.activity_regularizer is not None or layer.quantization_mode is not None:
+    if not _has_twin(layer):
         return layer
     faster = share(_TWINS[type(layer)], layer)
     if isinstance(faster, Conv2D):
         faster.upsampling = upsampling
+        faster.way = "same" if padded else layer.padding
     return faster
+
+
+def _has_twin(layer):
+    return type(layer) in _TWINS and layer.activity_regularizer is None and layer.quantization_mode is None
+
+
+def _before(layer, inputs):
+    """The layer before a convolution that has a twin, else None."""
+    convolution = type(layer) is keras.layers.Conv2D and _has_twin(layer)
+    return inputs._keras_history.operation if convolution else None
 
 
 def share(kind, original):
@@ -137,7 +153,7 @@ def upsampling_before(layer, inputs):
         The input of the `UpSampling2D` and its factor, or None if there is none, or if `layer` is not a convolution with
         strides of 1 and "same" padding.
     """
-    before = inputs._keras_history.operation if type(layer) is keras.layers.Conv2D else None
+    before = _before(layer, inputs)
     if type(before) is not keras.layers.UpSampling2D:
         return None
     kind = layer.strides, layer.padding, layer.data_format, before.data_format, before.interpolation
@@ -148,6 +164,27 @@ def upsampling_before(layer, inputs):
     source = before._inbound_nodes[inputs._keras_history.node_index].input_tensors[0]
     # An upsampling that rounds to a lower precision than the convolution's must stay.
     return (source, before.size[0]) if source.dtype == inputs.dtype else None
+
+
+def padding_before(layer, inputs):
+    """The input of a `ZeroPadding2D` whose zeros are those of "same" padding, or None.
+
+    A convolution with such zeros is faster, because the padded map is neither written nor read. `layer` must be a convolution with
+    strides of 1: with larger ones, "same" puts the zeros elsewhere.
+
+    Args:
+        layer: any layer.
+        inputs: its symbolic input.
+    """
+    before = _before(layer, inputs)
+    if type(before) is not keras.layers.ZeroPadding2D:
+        return None
+    kind = layer.strides, layer.dilation_rate, layer.groups, layer.padding, layer.data_format, before.data_format
+    if kind != ((1, 1), (1, 1), 1, "valid", "channels_last", "channels_last"):
+        return None
+    if before.padding != tuple((extent // 2, extent // 2) for extent in layer.kernel_size if extent % 2):
+        return None
+    return before._inbound_nodes[inputs._keras_history.node_index].input_tensors[0]
 
 
 def _is_of_keras(activation):

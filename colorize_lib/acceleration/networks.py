@@ -13,7 +13,7 @@ def accelerate(network):
 
     Both share their variables, so that weights which one learns or loads are also the other's. Layers keep their names and
     their order, and files of weights fit both; outputs differ only by rounding. Save, load and print `network`; train and apply
-    the result, in which an `UpSampling2D` may be missing, because a convolution took it over.
+    the result, in which an `UpSampling2D` or a `ZeroPadding2D` may be missing, because a convolution took it over.
 
     Args:
         network: functional or sequential `keras.Model`, built. Layers without a faster way are kept as they are. Models within the
@@ -37,12 +37,17 @@ def accelerate(network):
 
     def call(layer, *arguments, **options):
         """Call the twin of `layer`; a layer that is used twice has only one."""
-        factor = 1
-        if arguments and uses[id(layer)] == 1 and (taken_over := layers.upsampling_before(layer, arguments[0])):
-            source, factor = taken_over
-            arguments = (source, *arguments[1:])
+        factor, padded = 1, False
+        if arguments and uses[id(layer)] == 1:
+            if taken_over := layers.upsampling_before(layer, arguments[0]):
+                source, factor = taken_over
+                arguments = (source, *arguments[1:])
+            elif (source := layers.padding_before(layer, arguments[0])) is not None:
+                padded, arguments = True, (source, *arguments[1:])
         if id(layer) not in twins:
-            twins[id(layer)] = accelerate(layer) if isinstance(layer, keras.Model) else layers.twin(layer, factor)
+            twins[id(layer)] = (
+                accelerate(layer) if isinstance(layer, keras.Model) else layers.twin(layer, factor, padded)
+            )
         return twins[id(layer)](*arguments, **options)
 
     return keras.models.clone_model(plain, clone_function=lambda layer: layer, call_function=call)

@@ -178,6 +178,7 @@ def blurred(x):
         ({}, dict(padding="valid")),
         ({}, dict(dilation_rate=2)),
         ({}, dict(kernel_size=1, activation=blurred)),
+        ({}, dict(activity_regularizer="l2")),
         (dict(interpolation="bilinear"), {}),
         (dict(size=(2, 1)), {}),
         (dict(dtype="bfloat16"), {}),
@@ -188,6 +189,53 @@ def test_another_upsampling_or_convolution_stays_as_it_is(upsampling, convolutio
     faster = accelerate(network)
     assert [layer.name for layer in faster.layers[1:]] == [layer.name for layer in network.layers]
     images = np.random.default_rng(0).normal(size=(2, 4, 4, 1)).astype("float32")
+    found, expected = (model.predict(images, verbose=0) for model in (faster, network))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def pad_and_convolve(padding, convolution=None, **options):
+    return keras.Sequential(
+        [
+            keras.Input((5, 4, 2)),
+            layers.Identity(),
+            layers.ZeroPadding2D(padding, **options),
+            layers.Conv2D(3, **{"kernel_size": 3} | (convolution or {})),
+        ]
+    )
+
+
+@pytest.mark.parametrize(("padding", "kernel"), [(1, 3), (2, 5), ((1, 0), (3, 1)), ((0, 0), 1)])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_a_convolution_takes_over_the_zeros_before_it(padding, kernel, policy):
+    def chain():
+        convolution = layers.Conv2D(3, kernel, activation="relu", dtype=policy)
+        return [layers.Identity(dtype=policy), layers.ZeroPadding2D(padding, dtype=policy), convolution]
+
+    ours, theirs = (in_integers(way, [chain(), chain()], (5, 4), channels=20) for way in (accelerate, plain))
+    assert_same(ours, theirs)
+    network = pad_and_convolve(padding, dict(kernel_size=kernel))
+    faster = accelerate(network)
+    assert not any(isinstance(layer, layers.ZeroPadding2D) for layer in faster.layers)
+    assert faster.output_shape == network.output_shape == (None, 5, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("padding", "convolution"),
+    [
+        (1, dict(strides=2)),
+        (1, dict(padding="same")),
+        (2, dict(dilation_rate=2)),
+        (1, dict(kernel_size=2)),
+        (1, dict(kernel_size=5)),
+        (((1, 0), (1, 1)), {}),
+        (1, dict(activity_regularizer="l2")),
+    ],
+)
+def test_other_zeros_stay_as_they_are(padding, convolution):
+    network = pad_and_convolve(padding, convolution)
+    faster = accelerate(network)
+    assert any(isinstance(layer, layers.ZeroPadding2D) for layer in faster.layers)
+    images = np.random.default_rng(0).normal(size=(2, 5, 4, 2)).astype("float32")
     found, expected = (model.predict(images, verbose=0) for model in (faster, network))
     np.testing.assert_allclose(found, expected, atol=1e-6)
 

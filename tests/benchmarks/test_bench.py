@@ -12,7 +12,7 @@ from PIL import Image
 from benchmarks import __main__, applying, contenders, networks, report, rows, worker
 from benchmarks.contenders import NETWORKS
 from colorize_lib import models
-from colorize_lib.acceleration import kernels
+from colorize_lib.acceleration import accelerate, kernels
 from colorize_lib.apps import photographs
 from colorize_lib.errors import InputError
 
@@ -156,6 +156,22 @@ def test_flops_are_counted_by_hand():
     x = layers.Conv2D(5, 1, padding="same")(layers.UpSampling2D(2)(x))  # 16 × 16 positions, copied afterwards
     expected += 3 * 2 * 3 * 5 * 16 * 16
     assert networks.trained_flops(keras.Model(inputs, x)) == expected
+
+
+def test_only_what_comes_after_weights_has_a_gradient():
+    import keras
+    from keras import layers, ops
+
+    inputs = keras.Input((8, 8, 1))
+    x = layers.Conv2D(4, 2, name="first")(layers.ZeroPadding2D()(inputs))
+    x = layers.UpSampling2D()(ops.abs(x))
+    x = layers.Conv2D(2, 3, padding="same", name="second")(x)
+    network = accelerate(keras.Model(inputs, x))
+    found = {layer.name: (source.shape[1:], learns) for layer, source, learns in networks.computed(network)}
+    assert found["first"] == ((10, 10, 1), False)
+    assert found["second"] == ((9, 9, 4), True), "the convolution takes over the upsampling"
+    first, second = (networks._flops(network.get_layer(name)) for name in ("first", "second"))
+    assert networks.trained_flops(network) == 2 * first + 3 * second
 
 
 @pytest.mark.parametrize("name", NETWORKS)
