@@ -319,9 +319,9 @@ def products(policy):
     if policy == "mixed_bfloat16":
         return "bfloat16"
     value = 1 + 2.0**-12
-    kernel = np.zeros((3, 3, 64, 64), "float32")
-    kernel[1, 1] = np.eye(64)
-    found = keras.ops.conv(np.full((16, 32, 32, 64), value, "float32"), kernel, padding="same")
+    kernel = np.zeros((3, 3, 128, 128), "float32")
+    kernel[1, 1] = np.eye(128)
+    found = keras.ops.conv(np.full((16, 32, 32, 128), value, "float32"), kernel, padding="same")
     return "float32" if np.all(keras.ops.convert_to_numpy(found) == value) else "TF32"
 
 

@@ -212,7 +212,7 @@ def _upsampled(x, factor):
 def _has_kernels(layer, inputs):
     """Whether `kernels` has a faster way for the convolution `layer`: on TensorFlow and a CPU, for maps of known size."""
     plain = layer.data_format == "channels_last" and layer.dilation_rate == (1, 1) and getattr(layer, "groups", 1) == 1
-    return plain and _is_known(inputs) and kernels.on_tensorflow_cpu(inputs)
+    return plain and _is_known(inputs) and kernels.tensorflow_cpu()
 
 
 def _is_known(inputs):

@@ -197,7 +197,7 @@ def test_another_result_of_the_smaller_map_is_noticed(turn, monkeypatch):
 def test_the_rehearsal_writes_all_rows_of_a_network(tmp_path):
     pytest.importorskip("jax")
     path = tmp_path / "bench.json"
-    command = [sys.executable, "-m", "benchmarks.gpu", "--tiny", "--file", path, "polychromify"]
+    command = [sys.executable, "-m", "benchmarks.gpu", "--tiny", "--minutes", "60", "--file", path, "polychromify"]
     environment = os.environ | {"KERAS_BACKEND": "jax"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
