@@ -54,7 +54,7 @@ class Plan:
         networks: of `benchmarks.networks.TRAINED`.
         epochs: measurements of each network.
         whole: images of Polychromify's epochs; the paper's are Tiny ImageNet's.
-        steps: training steps in one compiled call. It is a prime, so that `fit` does not divide the epochs into smaller calls.
+        steps: training steps in one compiled call. A prime above `resident.CALLS`, so that `fit` makes no shorter calls.
         pixels: of an epoch, at least.
         matrix: side of the matrices.
         side_by_side: processes that compile at the same time.
