@@ -152,6 +152,23 @@ def test_a_trace_without_kernels_says_what_is_in_it():
     assert row["note"] == "the profiler saw no kernels of a card."
 
 
+def test_a_measurement_that_fails_costs_no_other(tmp_path, monkeypatch, capsys):
+    def child(command, **_):
+        *job, _, output = command[-5:]
+        if job[1] == "float32":
+            return subprocess.CompletedProcess(command, 1, "", "no memory")
+        output.write_text(json.dumps(found(network=job[0], policy=job[1], kind=job[2])))
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(gpu.subprocess, "run", child)
+    wave = [Job("cnn", "float32", "fit"), Job("cnn", "mixed_bfloat16", "fit")]
+    path = tmp_path / "bench.json"
+    of_machine = {"processor": "Abacus", "cores": 2, "gpus": ["Card"]}, {}, "c1"
+    assert gpu._work(wave, gpu.Plan(), RATES, of_machine, path) == [wave[0]]
+    assert list(report.read(path)["machines"]["Card"]["rows"]) == ["utilisation in bfloat16/cnn"]
+    assert "cnn float32 fit failed: no memory" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("arguments", [["--tiny"], []])
 def test_what_is_no_measurement_of_a_card_is_refused(arguments, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["gpu", *arguments])
