@@ -430,39 +430,40 @@ def applying(plan):
     """Colorizing a folder of photographs, and the start of the command."""
     from benchmarks import applying
 
+    starts = {"ours": applying.START, "theirs": applying.START_OF_LOOP, "import": "import tensorflow"}
+    times = {name: [] for name in starts}
+    for done in range(1 + plan.repetitions):
+        for name, code in starts.items():
+            seconds = applying.seconds(["-c", code])
+            if done:  # the first one reads the libraries' files from disk
+                times[name].append(seconds)
+    start = {name: statistics.median(values) for name, values in times.items()}
     folder = _photographs(plan)
     found = applying.against_loop(folder, plan.applied, plan.repetitions, plan.clock)
     count = found["photographs"]
-    each = statistics.median(found["ours"]) / count
-    starts, imports = [], []
-    for done in range(1 + plan.repetitions):
-        if done > 1 and plan.clock.over(f"{1 + plan.repetitions - done} of {plan.repetitions} starts"):
-            break
-        times = applying.seconds(["-c", applying.START]), applying.seconds(["-c", "import tensorflow"])
-        if done:  # the first one reads the libraries' files from disk
-            starts.append(times[0])
-            imports.append(times[1])
-    extra = statistics.median(starts) - statistics.median(imports)
+    each = {name: [(value - start[name]) / count for value in found[name]] for name in ("ours", "theirs")}
+    whole = statistics.median(found["theirs"]) / statistics.median(found["ours"])
     return {
         "applying": row(
-            f"`python -m colorize_lib colorize` of {count} photographs of {folder.name}, start-up included",
+            f"`python -m colorize_lib colorize` of {count} photographs of {folder.name}, after the start",
             "the same network in a loop: open, resize, Keras' `predict` of one, enlarge by scikit-image, save",
             goal=3,
             unit="seconds per photograph",
-            ours=[value / count for value in found["ours"]],
-            theirs=[value / count for value in found["theirs"]],
-            note=f"{1 / each:.1f} photographs a second, {1 / (each - statistics.median(starts) / count):.1f} without the start.",
+            **each,
+            note=f"{1 / statistics.median(each['ours']):.0f} photographs a second; with the starts of both programs the "
+            f"ratio is {whole:.2f}.",
             mean_difference=found["mean_difference"],
+            whole_programs={name: [round(value, 2) for value in found[name]] for name in ("ours", "theirs")},
         ),
         "start": row(
             "start of the command `colorize`: import, build, load the bundled network",
             "1.5 seconds more than `import tensorflow`",
             goal=1,
             unit="seconds; of the others `import tensorflow` alone",
-            ours=starts,
-            theirs=imports,
-            ratio=1.5 / max(extra, 0.01),
-            note=f"{extra:.2f} s more (medians).",
+            ours=times["ours"],
+            theirs=times["import"],
+            ratio=1.5 / max(start["ours"] - start["import"], 0.01),
+            note=f"{start['ours'] - start['import']:.2f} s more (medians).",
         ),
     }
 
@@ -472,34 +473,38 @@ def scale(plan):
     from benchmarks.preparation import growing
 
     rows = {}
-    # What was prepared and trained first is the smallest number, whose start weighs most: it is no part of a growth.
     with Worker("memory") as worker:
         worker.measure(plan.scale[0])
         trained = [worker.measure(count) for count in plan.scale]
     described = "an epoch of Polychromify, width 1/16, over {} images of 64² on disk"
-    rows |= _scale_rows("training", described, plan.scale, trained, "one process")
+    rows |= _scale_rows("training", described, plan.scale, trained, "own_memory", "memory without mapped files")
     small = growing(None, plan.scale)
-    rows |= _scale_rows("preparation", "preparing {} JPEG files of 64²", plan.scale, small, "all processes")
+    peak = "peak_memory", "peak memory of all processes"
+    rows |= _scale_rows("preparation", "preparing {} JPEG files of 64²", plan.scale, small, *peak)
     if plan.clock.over("the folder of photographs"):
         return rows
     folder = _photographs(plan)
     described = f"preparing {{}} photographs at 64² (links to those of {folder.name})"
-    rows |= _scale_rows("photographs", described, plan.files, growing(folder, plan.files), "all processes")
+    rows |= _scale_rows("photographs", described, plan.files, growing(folder, plan.files), *peak)
     return rows
 
 
-def _scale_rows(name, described, counts, found, processes):
+def _scale_rows(name, described, counts, found, kind, memory):
     """Rows on time and memory of what was measured at three numbers of images.
 
-    Time is what each further image takes, between the first two numbers and between the last two: a start does not count.
+    Time is what each further image takes, between the first two numbers and between the last two: a start does not count. Memory is
+    compared between the last two: a run of the smallest number may be too short for it to be seen.
+
+    Args:
+        name: of the rows.
+        described: what was done, with a place for the numbers.
+        counts: the three numbers.
+        found: what was measured at each.
+        kind: of memory, a key of `found`; `memory` is the same in words.
     """
-    seconds, memory = ([one[key] for one in found] for key in ("seconds", "peak_memory"))
+    seconds, gigabytes = [one["seconds"] for one in found], [one[kind] / 1e9 for one in found]
     slopes = [(seconds[i + 1] - seconds[i]) / (counts[i + 1] - counts[i]) for i in (0, 1)]
     what = described.format(", ".join(f"{count:,}" for count in counts))
-    series = {
-        f"{count:,}": {"seconds": round(second, 3), "peak_memory_gb": round(peak / 1e9, 3)}
-        for count, second, peak in zip(counts, seconds, memory, strict=True)
-    }
     return {
         f"scale/{name}": row(
             what,
@@ -509,29 +514,30 @@ def _scale_rows(name, described, counts, found, processes):
             ours=[slopes[1]],
             theirs=[slopes[0]],
             note=f"{', '.join(f'{second:.1f}' for second in seconds)} s.",
-            images=series,
+            seconds=[round(second, 3) for second in seconds],
         ),
         f"scale/{name}/memory": row(
-            f"{what}: peak memory of {processes}",
-            "that of the smallest number; 1 is flat",
+            f"{what}: {memory}",
+            f"that of {counts[1]:,}; 1 is flat",
             goal=0.8,
             unit="GB",
-            ours=[memory[-1] / 1e9],
-            theirs=[memory[0] / 1e9],
+            ours=gigabytes[2:],
+            theirs=gigabytes[1:2],
+            note=f"{', '.join(f'{gigabyte:.2f}' for gigabyte in gigabytes)} GB.",
         ),
     }
 
 
-# Each group, and the minutes that it may take: in all, less than an hour.
+# Each group, and the minutes that it may take; together they are less than an hour.
 GROUPS = {
     **{f"training/{name}": (lambda plan, name=name: training(name, plan), 4.5) for name in NETWORKS},
     "lab": (lab, 1),
     "scoring": (scoring, 4),
-    "applying": (applying, 4),
+    "applying": (applying, 5),
     "preparation": (preparation, 4),
-    "memory": (memory, 4),
+    "memory": (memory, 3),
     "adversarial": (adversarial, 4),
-    "quality": (quality, 7),
+    "quality": (quality, 6),
     "growth": (growth, 3),
     "scale": (scale, 5),
 }

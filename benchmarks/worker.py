@@ -52,7 +52,7 @@ class Worker:
             self._ready = True
 
     def measure(self, amount):
-        """Do `amount` of work once: {"seconds", "peak_memory" of the process so far in bytes, …}."""
+        """Do `amount` of work once: {"seconds", "peak_memory" of the process so far and its "own_memory" now in bytes, …}."""
         self.wait()
         with contextlib.suppress(BrokenPipeError):  # it has failed, and the answer says why
             print(amount, file=self._process.stdin, flush=True)
@@ -90,10 +90,10 @@ class Clock:
         """Seconds that are left; below 0 if more were taken."""
         return self.seconds - (time.perf_counter() - self.begun)
 
-    def over(self, what=None):
-        """Whether the time is over; if it is, `what` is left out."""
-        over = self.left() < 0
-        if over and what:
+    def over(self, what, needed=0.0):
+        """Whether less than the `needed` seconds are left; if so, `what` is left out."""
+        over = self.left() < needed
+        if over:
             self.left_out.append(what)
         return over
 
@@ -111,14 +111,16 @@ def by_turns(workers, amount, repetitions, clock=None):
     Args:
         workers: {name: Worker}.
         amount: of work, the same for all, or {name: amount}.
-        repetitions: how often; fewer times, but at least once, where the `clock` says that the time is over.
+        repetitions: how often; fewer times, but at least once, where the `clock` has not enough time left for another one.
     """
-    found = {name: [] for name in workers}
+    found, taken = {name: [] for name in workers}, 0.0
     for done in range(repetitions):
-        if done and clock is not None and clock.over(f"{repetitions - done} of {repetitions} runs"):
+        if done and clock is not None and clock.over(f"{repetitions - done} of {repetitions} runs", needed=taken):
             break
+        begun = time.perf_counter()
         for name, worker in workers.items():
             found[name].append(worker.measure(amount[name] if isinstance(amount, dict) else amount))
+        taken = time.perf_counter() - begun
     return found
 
 
@@ -149,14 +151,18 @@ def main():
         begun = time.perf_counter()
         found = run()
         seconds = time.perf_counter() - begun
-        print(json.dumps({"seconds": seconds, "peak_memory": _peak_memory()} | (found or {})), file=answers, flush=True)
+        measured = {"seconds": seconds, "peak_memory": _memory("VmHWM"), "own_memory": _memory("RssAnon")}
+        print(json.dumps(measured | (found or {})), file=answers, flush=True)
 
 
-def _peak_memory():
-    """Bytes that this process had in memory at most. (What `getrusage` says contains the process that started it.)"""
+def _memory(kind):
+    """Bytes of this process by Linux: "VmHWM", the most so far, or "RssAnon", now and without the pages of mapped files.
+
+    Elsewhere both are the most so far. (What `getrusage` says on Linux contains the process that started it.)
+    """
     status = Path("/proc/self/status")
     if status.exists():
-        return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1])
+        return 1024 * int(re.search(rf"{kind}:\s+(\d+)", status.read_text())[1])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 

@@ -33,7 +33,7 @@ class InThisProcess:
         run = self._prepare(amount)
         begun = time.perf_counter()
         found = run()
-        return {"seconds": time.perf_counter() - begun, "peak_memory": 1e9} | (found or {})
+        return {"seconds": time.perf_counter() - begun, "peak_memory": 1e9, "own_memory": 1e9} | (found or {})
 
     def __enter__(self):
         return self
@@ -93,26 +93,32 @@ def test_the_loop_colorizes_as_the_command_does(tmp_path):
 
 
 class _Steps:
-    """A contender whose measurements take as long as they say."""
+    """A contender, and the time, which only its measurements take."""
 
-    def __init__(self, clock, seconds):
-        self.clock, self.seconds = clock, seconds
+    def __init__(self, seconds):
+        self.seconds, self.now = seconds, 0.0
+
+    def perf_counter(self):
+        return self.now
 
     def measure(self, amount):
-        self.clock.begun -= self.seconds
+        self.now += self.seconds
         return {"seconds": self.seconds, "peak_memory": 0}
 
 
 def test_a_group_ends_in_its_time_and_says_what_it_left_out(monkeypatch):
+    steps = _Steps(50)
+    monkeypatch.setattr(worker, "time", steps)
+
     def group(plan):
-        found = worker.by_turns({"a": _Steps(plan.clock, 50)}, 1, 5, plan.clock)["a"]
+        found = worker.by_turns({"a": steps}, 1, 5, plan.clock)["a"]
         fitting = plan.clock.fitting(10, 3, "images")
         return {"row": report.row("we", None, unit="s", ours=[len(found), fitting], note="A note.")}
 
     monkeypatch.setitem(rows.GROUPS, "group", (group, 2))
     made = rows.measured("group", TINY)["row"]
-    assert made["ours"] == [3, 1]  # 150 s are more than 2 minutes, and no time is left
-    assert made["note"] == "A note. To end after 2 minutes, 2 of 5 runs, 9 of 10 images were left out."
+    assert made["ours"] == [2, 6]  # a third run would end after 150 s, and 20 of 120 s are left
+    assert made["note"] == "A note. To end after 2 minutes, 3 of 5 runs, 4 of 10 images were left out."
     monkeypatch.setitem(rows.GROUPS, "group", (group, 20))
     made = rows.measured("group", TINY)["row"]
     assert (made["ours"], made["note"]) == ([5, 10], "A note.")
@@ -125,9 +131,10 @@ def test_all_groups_together_take_less_than_an_hour():
 @pytest.mark.parametrize(("last", "ratio"), [(13, 1.0), (21, 0.5)])
 def test_growth_does_not_count_the_start(last, ratio):
     found = [{"seconds": seconds, "peak_memory": 1e9} for seconds in (4, 5, last)]  # 3 s, and 1 s for ten images
-    made = rows._scale_rows("name", "{} images", (10, 20, 100), found, "a process")
+    found[1]["peak_memory"] = 8e8
+    made = rows._scale_rows("name", "{} images", (10, 20, 100), found, "peak_memory", "peak memory")
     assert made["scale/name"]["ratio"] == ratio
-    assert made["scale/name/memory"]["ratio"] == 1
+    assert made["scale/name/memory"]["ratio"] == 0.8
     assert made["scale/name"]["what"] == "10, 20, 100 images"
 
 
