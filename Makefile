@@ -102,7 +102,7 @@ soak: setup  ## the tests that take too long for `make test`: twenty kills of ea
 coverage: setup  ## the share of the code that the tests run, and the lines that they miss
 	$(PY) -m pytest --cov=colorize_lib --cov=data_prep --cov-report=term-missing:skip-covered
 
-bench: setup  ## measure speed and memory into results/bench.json (about 50 minutes; ROWS="lab scoring" measures some)
+bench: setup  ## measure speed and memory into results/bench.json (about an hour; ROWS="lab scoring" measures some)
 	$(PY) -m benchmarks measure $(ROWS) $(addprefix --photographs ,$(PHOTOGRAPHS))
 
 audit: setup  ## look for known vulnerabilities of the pinned packages; needs the network

@@ -549,7 +549,7 @@ def measured(name, plan):
     clock = Clock(60 * minutes)
     found = group(replace(plan, clock=clock))
     if clock.left_out:
-        left_out = f"To end after {minutes:g} minutes, {', '.join(dict.fromkeys(clock.left_out))} were left out."
+        left_out = f"To end after {minutes:g} minutes, it left out {', '.join(dict.fromkeys(clock.left_out))}."
         for made in found.values():
             made["note"] = f"{made['note']} {left_out}" if made["note"] else left_out
     return found

@@ -118,7 +118,7 @@ def test_a_group_ends_in_its_time_and_says_what_it_left_out(monkeypatch):
     monkeypatch.setitem(rows.GROUPS, "group", (group, 2))
     made = rows.measured("group", TINY)["row"]
     assert made["ours"] == [2, 6]  # a third run would end after 150 s, and 20 of 120 s are left
-    assert made["note"] == "A note. To end after 2 minutes, 3 of 5 runs, 4 of 10 images were left out."
+    assert made["note"] == "A note. To end after 2 minutes, it left out 3 of 5 runs, 4 of 10 images."
     monkeypatch.setitem(rows.GROUPS, "group", (group, 20))
     made = rows.measured("group", TINY)["row"]
     assert (made["ours"], made["note"]) == ([5, 10], "A note.")
