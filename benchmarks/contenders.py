@@ -313,7 +313,7 @@ def adversarial(batch_size, dtype, width=1.0):
     from colorize_lib.training.data import Batches
 
     networks = _kth("kth_generator", dtype, width), _kth("patch_discriminator", dtype, width)
-    model = AdversarialColorizer(*networks, generator_updates=1)
+    model = AdversarialColorizer(*networks, generator_updates=1, shared_masks=True)
     model.compile(**adam_optimizers(generator_updates=1))
 
     def prepare(steps):

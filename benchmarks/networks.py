@@ -42,7 +42,7 @@ def model(name, dtype, side=None, width=1.0):
     parts = [models.build(part, **options) for part in (network, "patch_discriminator")]
     if name == "vac_gan":
         parts.append(models.build("vac_classifier", classes=CLASSES, **options))
-    gan = adversarial.AdversarialColorizer(*parts)
+    gan = adversarial.AdversarialColorizer(*parts, shared_masks=True)
     gan.compile(**adversarial.adam_optimizers())
     return gan
 

@@ -34,7 +34,7 @@ class Archive:
 class Option:
     """An option of a dataset: `default`, what it `means`, and its `choices` or, for numbers, `low` and `high`.
 
-    In the prepared folder's name it stands as `label` and its value, if it is not the default or `always`.
+    `label` and the value are part of the prepared folder's name if the value is not the default, or `always`.
     """
 
     default: object
@@ -106,7 +106,14 @@ _VALIDATION = Option(
     0.1, "share of the training images that is put aside for validation", float, high=0.9, label="validation"
 )
 _TEST = Option(0.15, "share of all images that is put aside for the test", float, high=0.9, label="test")
-_HALVE = Option(0.0, "share of the held-out images that becomes a test split of its own", float, high=0.9, label="test")
+_HALVE = Option(
+    0.5,
+    "share of the held-out images that becomes the test split; 0: all of them are for validation, as in the paper",
+    float,
+    high=0.9,
+    label="test",
+    always=True,
+)
 
 
 def _geometry(default):
@@ -196,7 +203,7 @@ DATASETS = {
     "places": Spec(
         title="Places205, test images",
         paper="resnet-mrf",
-        counts="40,000 train (stored at 256 × 256, to be cropped at random), 1,000 validation (224 × 224)",
+        counts="40,000 train (stored at 256 × 256, to be cropped at random), 500 validation, 500 test (224 × 224)",
         terms="research and teaching only; see places.csail.mit.edu",
         size=224,
         options={"test": _HALVE, "seed": _SEED},
@@ -305,7 +312,7 @@ def key(name, size, limit, options):
         parts.append(
             f"{re.sub(r'[^A-Za-z0-9._]+', '_', path.name)}_{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
         )
-    parts += [str(options[option]) for option, what in known.items() if what.always]
+    parts += [f"{what.label}{options[option]}" for option, what in known.items() if what.always]
     parts.append(str(size))
     for option, what in known.items():
         if option != "path" and not what.always and options[option] != what.default:

@@ -177,7 +177,7 @@ def coco(home, size, options):
 def yosemite(home, size, options):
     """summer2winter Yosemite (Acharya, Pokhrel): the given folders, or all photographs of a season split 70:30, 80:20 or 90:10.
 
-    What is not for training is called validation, as in the paper; `test` gives a share of it a split of its own.
+    The paper validates on all photographs that are not for training; the share `test` of them becomes the test split.
     """
     root = home / "summer2winter_yosemite"
     domain = options["domain"].upper()
@@ -194,7 +194,7 @@ def yosemite(home, size, options):
 
 
 def places(home, size, options):
-    """Places205 test images (George 2022): 40,000 for training, at 8/7 of `size` to be cropped at random, 1,000 for validation."""
+    """Places205 test images (George 2022): 40,000 to train, at 8/7 of `size` to be cropped at random, 1,000 held out."""
     root = home / "testSetPlaces205_resize"
     found = images_below(root)
     _expect(len(found), 41_000, "images", root)

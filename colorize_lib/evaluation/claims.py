@@ -32,6 +32,7 @@ class Claim:
         column: column of `evaluate.score`, or "seconds" of training an epoch.
         epochs: the numbers of epochs that the paper gives the two, better first; () for equal ones.
         times: for "seconds", how many times faster the better one is claimed to be.
+        within: how much worse the better one may be at most, in the unit of the column.
     """
 
     sentence: str
@@ -40,6 +41,7 @@ class Claim:
     column: str
     epochs: tuple = ()
     times: float = 1.0
+    within: float = 0.0
 
 
 def of_paper(paper):
@@ -146,7 +148,7 @@ def _judgement(claim, scores, histories):
         fast, slow = (np.median([row["seconds"] for row in histories[system]]) for system in pair)
         equal = (1, 1)  # seconds an epoch do not depend on the number of epochs
         return judge(claim, [slow / fast - claim.times], equal)
-    return judge(claim, [scores.advantage(*pair, claim.column)], _epochs(scores, *pair))
+    return judge(claim, [scores.advantage(*pair, claim.column) + claim.within], _epochs(scores, *pair))
 
 
 def _epochs(scores, *pair):

@@ -87,8 +87,8 @@ class AdversarialColorizer(Colorizer):
         classifier_weight: γ.
         label_smoothing: one-sided: true images have the label 1 - label_smoothing in the discriminator's loss; 0 in the code.
         generator_updates: number of updates of the generator on each batch.
-        shared_masks: whether classifier, discriminator and the generator's first update see the same colorized images; False draws
-            new dropout masks for each, as in the code.
+        shared_masks: whether classifier, discriminator and the generator's first update see the same colorized images, which saves
+            time; False draws new dropout masks for each, as in the code.
         accelerate: see `Colorizer`.
     """
 
@@ -103,7 +103,7 @@ class AdversarialColorizer(Colorizer):
         classifier_weight=0.01,
         label_smoothing=0.0,
         generator_updates=2,
-        shared_masks=True,
+        shared_masks=False,
         accelerate=True,
     ):
         if keras.backend.backend() not in ("tensorflow", "jax"):

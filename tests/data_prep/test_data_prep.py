@@ -317,12 +317,12 @@ def test_coco_splits_85_to_15(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, (1231, 309)),
-        ({"split": 70}, (1078, 462)),
-        ({"split": "80"}, (1232, 308)),
-        ({"split": "90"}, (1386, 154)),
-        ({"domain": "b"}, (962, 238)),
-        ({"split": "80", "test": 0.5}, (1232, 154, 154)),
+        ({"test": 0}, (1231, 309)),
+        ({"test": 0, "split": 70}, (1078, 462)),
+        ({"test": 0, "split": "90"}, (1386, 154)),
+        ({"test": 0, "domain": "b"}, (962, 238)),
+        ({}, (1231, 155, 154)),
+        ({"split": "80"}, (1232, 154, 154)),
     ],
 )
 def test_yosemite_splits(monkeypatch, options, expected):
@@ -338,7 +338,7 @@ def test_places_stores_training_images_to_be_cropped(monkeypatch, tmp_path):
     found = [f"{number:05d}.jpg" for number in range(41_000)]
     monkeypatch.setattr(sources, "images_below", lambda root: found)
     made = plan("places", home=tmp_path)
-    assert counts(made) == {"train": 40_000, "validation": 1_000}
+    assert counts(made) == {"train": 40_000, "validation": 500, "test": 500}
     assert_disjoint(made.splits, 41_000)
     (tmp_path / "testSetPlaces205_resize").mkdir()
     for number in (0, 1):
@@ -392,7 +392,7 @@ def test_prepared_folders_have_readable_names():
         return registry.key(name, registry.find(name).size, None, registry.resolve(name, options))
 
     assert key("tiny-imagenet") == "tiny-imagenet-64"
-    assert key("yosemite", split=80) == "yosemite-a-256-split80"
+    assert key("yosemite", split=80) == "yosemite-a-test0.5-256-split80"
     assert key("cifar10", split="hue", drop_gray="code", seed=24) == "cifar10-32-hue-dropcode-seed24"
     assert key("folder", path="/x/My photos") != key("folder", path="/y/My photos")
 
@@ -409,10 +409,10 @@ def test_the_command_line_downloads_prepares_and_lists(tmp_path, monkeypatch, ca
                 archive.write(image, f"summer2winter_yosemite/{part}/{number}.jpg")
     arguments = ["yosemite", "--home", str(home), "--size", "8", "--jobs", "1", "--split", "70"]
     assert main(arguments) == 0
-    assert "yosemite: 1,078 train, 462 validation, fingerprint" in capsys.readouterr().out
+    assert "yosemite: 1,078 train, 231 validation, 231 test, fingerprint" in capsys.readouterr().out
     assert main(["list", "--home", str(home)]) == 0
     listing = capsys.readouterr().out
-    assert "here: summer2winter_yosemite, prepared/yosemite-a-8-split70" in listing
+    assert "here: summer2winter_yosemite, prepared/yosemite-a-test0.5-8-split70" in listing
     assert all(name in listing for name in registry.DATASETS)
     assert main([*arguments, "--domain", "b"]) == 2
     assert "trainB has 1 images instead of 962" in capsys.readouterr().err

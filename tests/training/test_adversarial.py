@@ -169,7 +169,7 @@ def plain_losses(model, images, labels, steps, distance, smoothing, shared_masks
 )
 def test_every_phase_as_written_out(options, loss, distance):
     model, train = build(**options), batches(8, 8, labels=options["classifier"])
-    chosen = options.get("label_smoothing", 0.0), options.get("shared_masks", True)
+    chosen = options.get("label_smoothing", 0.0), options.get("shared_masks", False)
     plain = plain_losses(model, train.split.images, train.split.labels, 5, distance, *chosen)
     model.compile(**adam_optimizers(**SCHEDULE), loss=loss)
     history = model.fit(train, epochs=5, verbose=0).history
