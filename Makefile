@@ -67,7 +67,7 @@ results: setup  ## write the generated documents; RUNS="runs/PAPER/KEY …" coll
 	@$(PY) -m colorize_lib results $(RUNS)
 	@$(PY) -m benchmarks table > /dev/null
 
-collect: setup  ## the same, but RUNS="runs/PAPER/KEY …" is required
+collect: setup  ## collect finished runs, RUNS="runs/PAPER/KEY …", and write the documents of results/
 	@$(PY) -m colorize_lib results $(or $(RUNS),$(error RUNS= names the run folders to collect))
 
 test-browser: setup  ## the two pages, and a notebook in JupyterLab, in headless Chromium

@@ -193,7 +193,7 @@ def markdown(content):
                 key.removeprefix(kind): found["note"] for key, found in machine["rows"].items() if key.startswith(kind)
             }
         if lost:
-            lines += ["What is lost:", "", *(f"- {of}: {note}" for of, note in sorted(lost.items())), ""]
+            lines += ["Where the time goes:", "", *(f"- {of}: {note}" for of, note in sorted(lost.items())), ""]
     return "\n".join([*lines, END])
 
 

@@ -164,7 +164,7 @@ def training(name, plan):
         ours=seconds["ours"],
         ratio=used / best_rate,
         note=f"its convolutions and dense layers, each alone and without anything around it, reach {alone / best_rate:.0%}; "
-        f"what is lost besides is {elsewhere}.",
+        f"other operations take {elsewhere}.",
         flops_per_image=flops,
         gflops=round(used / 1e9, 1),
         layers_alone=[float(f"{value:.4g}") for value in seconds["layers"]],
@@ -187,7 +187,7 @@ def _profiled(described, of, batch_size, plan, **options):
         None,
         unit="seconds per image, with the profiler on",
         ours=[found["seconds"] / steps / batch_size],
-        note=f"all but convolutions and matrix products takes {elsewhere}.",
+        note=f"operations other than convolutions and matrix products take {elsewhere}.",
         share={kind: round(share, 4) for kind, share in shares.items() if share >= 0.005},
     )
     return profile, elsewhere

@@ -40,6 +40,24 @@ def test_fit_learns_from_uint8_images():
     assert model.evaluate(Batches(split, 32), verbose=0)[0] == pytest.approx(expected, rel=1e-3)
 
 
+def test_a_weight_that_nothing_else_moves_decays_as_by_pytorch_s_adam():
+    """As in the notebook of ResNet and random field; with saturated sigmoids the penalty is the whole gradient."""
+    inputs = keras.Input((16, 16, 1))
+    hidden = keras.layers.Conv2D(4, 3, padding="same", kernel_initializer="ones", name="before")(inputs)
+    hidden = keras.layers.Rescaling(0.0)(hidden)
+    network = keras.Model(inputs, keras.layers.Conv2D(2, 3, padding="same", activation="sigmoid")(hidden))
+    decay, rate, epsilon = 1e-10, 0.1, 1e-8
+    for weight in network.trainable_weights:
+        weight.regularizer = keras.regularizers.L2(decay / 2)
+    model = Colorizer(network, "places")
+    model.compile(keras.optimizers.Adam(rate, epsilon=epsilon), loss="mse")
+    model.fit(Batches(np.stack([photo(16, 16)] * 4), 4), epochs=1, verbose=0)
+    kernel = np.asarray(network.get_layer("before").kernel)
+    # Adam's first step on the gradient decay × 1; Keras adds ε before the correction by √(1 - 0.999), which fades with the steps.
+    step = rate * decay / (decay + epsilon / 0.001**0.5)
+    assert 1 - kernel == pytest.approx(np.full_like(kernel, step), rel=0.01)
+
+
 def test_channels_select_the_target():
     images = photo(16, 16)[None]
     for channel, name in enumerate(("polychromify_a", "polychromify_b")):
