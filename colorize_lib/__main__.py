@@ -6,7 +6,7 @@ import random
 import sys
 
 from colorize_lib import files, papers
-from colorize_lib.errors import InputError, is_out_of_memory, number, printable
+from colorize_lib.errors import exit_status, number, printable
 
 # `colorize_lib.images.WRITABLE`, which would be slow to import for a list of commands.
 _WRITABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM", "AVIF", "JPEG2000", "HEIF")
@@ -73,7 +73,7 @@ def _bundle(arguments):
 
 
 def _colorize(arguments):
-    from colorize_lib.apps import guided, photographs, trained
+    from colorize_lib.apps import guided, photographs
 
     given = {name: getattr(arguments, name) for name in photographs.Settings.__dataclass_fields__}
     given["hints"] = guided.read_hints(arguments.hints) if arguments.hints else ()
@@ -85,7 +85,7 @@ def _colorize(arguments):
     try:
         photographs.colorize_files(
             arguments.photo,
-            arguments.model or trained.DEFAULT,
+            arguments.model,
             output=arguments.output,
             weights=arguments.weights,
             size=arguments.size,
@@ -196,7 +196,7 @@ def _add_page(command, run):
     public = "name by which a reverse proxy on this machine makes the page known; may be repeated"
     option("--public-name", action="append", default=[], dest="public_names", metavar="HOST", help=public)
     option("--no-browser", dest="browser", action="store_false", help="do not open the browser")
-    open_to_others = "let other machines in: without a password, without encryption"
+    open_to_others = "let other machines in, without a password or encryption"
     option("--open-to-others", action="store_true", help=open_to_others)
 
 
@@ -222,11 +222,11 @@ def _add_colorize(command):
     existing("--skip-existing", action="store_true", help="skip photos that have a result already")
     overwrite = "replace results that this command made there from the same photo"
     existing("--overwrite", action="store_true", help=overwrite)
-    option("--first-page", action="store_true", help="of files with several pages or frames, only the first")
+    option("--first-page", action="store_true", help="colorize only the first page or frame of a file that has several")
     option("--tolerant", action="store_true", help="colorize what there is of a file that ends early")
     kinds = [kind.lower() for kind in _WRITABLE]
-    option("--format", dest="kind", choices=kinds, help="of the results (default: each photo's own)")
-    quality = "of JPEG, WebP, AVIF and HEIC (default: each photo's own, else 95)"
+    option("--format", dest="kind", choices=kinds, help="format of the results (default: each photo's own)")
+    quality = "quality of JPEG, WebP, AVIF and HEIC (default: each photo's own, or 95)"
     option("--quality", type=number(int, 1, 100), help=quality)
     memory = "memory that the photos being colorized may take (default: 4)"
     option("--memory", type=number(float, 0.1, 1024), default=4.0, metavar="GB", help=memory)
@@ -284,32 +284,10 @@ def _parser():
 
 
 def main(arguments=None):
-    """Run one command and return its exit status; an `InputError` is printed as one line and gives 2."""
+    """Run one command and return its `exit_status`."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     parsed = _parser().parse_args(arguments)
-    try:
-        status = parsed.call(parsed) or 0
-        sys.stdout.flush()
-        return status
-    except InputError as error:
-        print(printable(f"error: {error}"), file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:
-        if error.name not in ("tensorflow", "jax", "torch"):
-            raise
-        print(f"error: Keras needs {error.name}: run `pip install {error.name}`.", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader, such as `head`, has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except Exception as error:
-        if not is_out_of_memory(type(error).__name__, error):
-            raise
-        print("error: Memory ran out: choose a smaller size, or smaller photographs.", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Stopped; the same command resumes the run.", file=sys.stderr)
-        return 130
+    return exit_status(lambda: parsed.call(parsed))
 
 
 def colorize():

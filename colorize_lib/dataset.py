@@ -25,7 +25,7 @@ class Photograph:
 class Images:
     """The images of a split in several files, with `len`, `shape`, and indexing by a slice or an array of row numbers.
 
-    Indexing reads only the asked rows from disk and returns them as a uint8 array (rows, height, width, 3).
+    Indexing reads only the requested rows from disk and returns them as a uint8 array (rows, height, width, 3).
     """
 
     def __init__(self, shards):

@@ -2,6 +2,8 @@
 
 import argparse
 import difflib
+import os
+import sys
 
 
 class InputError(ValueError):
@@ -33,6 +35,41 @@ def is_out_of_memory(name, message):
 def printable(text):
     """A text for the terminal, with control characters escaped, which names of files may contain."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
+
+
+# Module → the extra of this package that installs it; all others are installed by "notebooks".
+_EXTRAS = {"tensorflow": "tensorflow", "jax": "jax", "starlette": "web", "uvicorn": "web"}
+
+
+def exit_status(command):
+    """Call `command`, which has no arguments, and return the exit status of the program: what it returns, or 0 for None.
+
+    An `InputError`, a library that is not installed, and memory that runs out are printed as one line each and give 2.
+    """
+    try:
+        status = command() or 0
+        sys.stdout.flush()
+        return status
+    except InputError as error:
+        sentence = str(error)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("", "colorize_lib", "data_prep"):
+            raise
+        extra = _EXTRAS.get(missing, "notebooks")
+        sentence = f"{missing} is not installed: run `pip install {missing}`, or install colorize-lib[{extra}]."
+    except BrokenPipeError:  # the reader, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        print("Stopped; the same command resumes from here.", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if not is_out_of_memory(type(error).__name__, error):
+            raise
+        sentence = "Memory ran out: choose a smaller size, or smaller photographs."
+    print(printable(f"error: {sentence}"), file=sys.stderr)
+    return 2
 
 
 def near_match(word, words):

@@ -7,8 +7,8 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import stat
-import tempfile
 from pathlib import Path
 
 from colorize_lib.errors import InputError
@@ -111,19 +111,15 @@ def atomic(path, replace=True, size=0):
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         suffix = "".join(path.suffixes[-2:])[-40:]
-        handle, name = tempfile.mkstemp(prefix=".partial-", suffix=suffix, dir=path.parent)
-        temporary = Path(name)
+        temporary = path.parent / f".partial-{secrets.token_hex(8)}{suffix}"
         try:
-            try:
-                if size and hasattr(os, "posix_fallocate"):
-                    os.posix_fallocate(handle, 0, size)
-                    os.ftruncate(handle, 0)
-            finally:
-                os.close(handle)
+            with open(temporary, "xb") as file:
+                if size:
+                    allocate(file, size)
+                    file.truncate(0)
             yield temporary
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
             if replace:
                 os.replace(temporary, path)
             else:
@@ -137,11 +133,21 @@ def _rename_to_new(temporary, path):
     try:
         os.link(temporary, path)
     except FileExistsError as error:
-        raise InputError(f"{path} is there already; it is left alone.") from error
+        raise InputError(f"{path} already exists; it is left unchanged.") from error
     except OSError:  # a file system without hard links, such as that of a memory card
         if path.exists() or path.is_symlink():
-            raise InputError(f"{path} is there already; it is left alone.") from None
+            raise InputError(f"{path} already exists; it is left unchanged.") from None
         os.replace(temporary, path)
+
+
+def allocate(file, size):
+    """Make an open file `size` bytes long, which are then sure to be free where the file system can allocate them."""
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except (AttributeError, OSError) as error:  # macOS has no such call, some file systems do not know it
+        if isinstance(error, OSError) and error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            raise OSError(error.errno, error.strerror, str(file.name)) from error
+        file.truncate(size)
 
 
 @contextlib.contextmanager
@@ -152,8 +158,19 @@ def open_regular(path):
     """
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise InputError("it is no regular file; give - to read standard input")
+            raise InputError("it is not a regular file; use - for standard input")
         yield file
+
+
+def walk(folder):
+    """As `os.walk`; raises `InputError` if a folder cannot be listed."""
+    return os.walk(folder, onerror=_cannot_list)
+
+
+def _cannot_list(error):
+    raise InputError(
+        f"Cannot list the folder {error.filename}: {error.strerror}; choose one that you may read."
+    ) from error
 
 
 def sweep(folder):
@@ -161,12 +178,6 @@ def sweep(folder):
     for path in Path(folder).rglob(".partial-*"):
         with contextlib.suppress(OSError):
             path.unlink()
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_text(path, text):
@@ -181,10 +192,12 @@ def write_json(path, value):
 
 
 def read_json(path, what):
-    """Read JSON from `path`; a file that is missing or no JSON is an `InputError` that calls it `what`."""
+    """Read JSON from `path`. Raises `InputError`, which calls the file `what`, if it is missing or not JSON."""
+    with disk_errors(path, f"read the {what}"):
+        content = Path(path).read_bytes()
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"Cannot read the {what} {path}: {type(error).__name__}; delete it and run the command that made it again."
         ) from error

@@ -22,7 +22,6 @@ import threading
 import warnings
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -97,10 +96,10 @@ class Frame:
 
 @dataclass
 class Metadata:
-    """What a file holds besides pixels, mended so that it describes upright ones.
+    """What a file holds besides pixels, corrected to describe the upright picture.
 
     `exif` is the block without its "Exif" prefix, `profile` the ICC profile, `extended_xmp` the segments of a JPEG in which XMP
-    goes on beyond 64 KB, `photoshop` Photoshop's resources by number (IPTC is 1028), `text` PNG's pairs of texts, `boxes` those
+    continues beyond 64 KB, `photoshop` Photoshop's resources by number (IPTC is 1028), `text` PNG's pairs of texts, `boxes` those
     of JPEG 2000.
     """
 
@@ -115,7 +114,7 @@ class Metadata:
     dpi: tuple | None = None
 
     def fitted(self, kind):
-        """What the format `kind` can hold of it, and the names of what it cannot."""
+        """The part of it that the format `kind` can hold, and the names of what it cannot."""
         dropped = [name for name, value in vars(self).items() if value and name not in _HELD[kind]]
         if kind == "JPEG":
             dropped += [name for name in ("exif", "xmp", "comment") if len(getattr(self, name)) > _SEGMENT]
@@ -164,7 +163,7 @@ class Photo:
         file: binary file that can seek; it must stay open.
         managed: bring colours to sRGB where the file has another profile.
         max_pixels: larger pictures are refused.
-        tolerant: of a file that ends early, decode what is there.
+        tolerant: decode what there is of a file that ends early.
 
     Raises:
         InputError: as `decode`.
@@ -234,7 +233,7 @@ class Photo:
         elif self.format == "JPEG2000" and not self.deep and (place := head.find(b"\xff\x51")) >= 0:
             bits = (head[place + 40] & 0x7F) + 1
         if bits > 8:
-            self.notes.append(f"its {bits} bits or more a sample are read as 8 bits")
+            self.notes.append(f"its samples of {bits} bits or more are read as 8 bits")
 
     def _frame(self, number):
         if self._pages:
@@ -269,7 +268,7 @@ class Photo:
             return _metadata(self._image, self._file, self.notes)
 
     def encoding(self):
-        """Options of `encode` by which a result is written as this file was: a JPEG's tables, a TIFF's compression, lossless."""
+        """Options of `encode` that write a result as this file was written: a JPEG's tables, a TIFF's compression, lossless."""
         if self._pages:
             return {"compression": self._pages[0].compression.name.lower()}
         if self.format == "JPEG":
@@ -327,7 +326,7 @@ class _Undisturbed:
 
 @contextlib.contextmanager
 def _reasons(file=None, doing="decoded"):
-    """Turn whatever damaged files make the decoders raise, and the encoders in turn, into an `InputError`."""
+    """Turn whatever decoders and encoders raise for damaged files into an `InputError`."""
     try:
         with _Undisturbed():
             yield
@@ -377,7 +376,7 @@ def _frame(image, managed=True, file=None, notes=None):
     strips = [_eight_bits(image.crop(box), profile, managed) for box in boxes]
     pixels = np.concatenate([colour for colour, _ in strips])
     alpha = None if strips[0][1] is None else np.concatenate([transparency for _, transparency in strips])
-    if gamma and not image.info.get("srgb") and abs(gamma - 0.45455) > 0.02:
+    if gamma and "srgb" not in image.info and abs(gamma - 0.45455) > 0.02:
         pixels = _of_gamma(gamma)[pixels]
     return Frame(pixels, alpha, duration)
 
@@ -394,14 +393,11 @@ def _orientation(image):
 
 def _upright(values, orientation):
     """An array (H, W[, C]) turned by an EXIF orientation."""
-    if orientation not in range(2, 9):
-        return values
-    planes = []
-    for plane in np.moveaxis(np.atleast_3d(values), -1, 0):
-        image = Image.fromarray(np.ascontiguousarray(plane))
-        image.getexif()[ExifTags.Base.Orientation] = orientation
-        planes.append(np.asarray(ImageOps.exif_transpose(image)))
-    return planes[0] if values.ndim == 2 else np.stack(planes, axis=-1)
+    if orientation in (5, 6, 7, 8):
+        values = values.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        values = values[::-1]
+    return values[:, ::-1] if orientation in (2, 3, 6, 7) else values
 
 
 def _eight_bits(image, profile, managed):
@@ -535,7 +531,7 @@ def _tiff_pages(file, notes):
     pages = [page if isinstance(page, tifffile.TiffPage) else page.aspage() for page in pages]
     own = [page for page in pages if not page.subfiletype & 5]  # neither a smaller copy nor a mask of another page
     if len(own) < len(pages) and own:
-        notes.append(f"{len(pages) - len(own)} smaller copy or mask in the file is left out")
+        notes.append(f"smaller copies or masks in the file are left out ({len(pages) - len(own)})")
     if any(0 in page.extrasamples for page in own):
         notes.append("a channel of unknown meaning is left out")
     if not pages:
@@ -629,12 +625,12 @@ def _metadata(image, file, notes):
     found.xmp = _mended_xmp(xmp.encode() if isinstance(xmp, str) else xmp)
     segments = [data for _, data in getattr(image, "applist", ())]
     found.extended_xmp = tuple(data for data in segments if data.startswith(_EXTENDED_XMP))
-    # Resources go on from one segment to the next.
+    # Resources continue from one segment to the next.
     found.photoshop = _resources(b"".join(data[len(_PHOTOSHOP) :] for data in segments if data.startswith(_PHOTOSHOP)))
     comment = info.get("comment") or b""
     found.comment = comment.encode() if isinstance(comment, str) else comment
     if image.format == "PNG":
-        image.load()  # some texts stand behind the pixels
+        image.load()  # some texts come after the pixels
         found.text = {key: text for key, text in image.text.items() if key.lower() not in _NOT_TEXT}
     if image.format == "JPEG2000":
         found.boxes = _boxes(file)
@@ -747,14 +743,10 @@ def encode(frames, kind, metadata=None, *, quality=None, loop=0, **options):
         return _encode(frames, kind, each[0], quality, loop, options)
 
 
-def save_jpeg(image, file, quality, subsampling="4:2:0", comment=b""):
-    """Write a `PIL.Image.Image` as a JPEG to a path or binary file; Pillow itself does not notice when a disk fills."""
+def jpeg(image, quality, subsampling="4:2:0", comment=b""):
+    """The JPEG file of a `PIL.Image.Image`, as bytes; Pillow itself does not notice when the disk that it writes to is full."""
     frame = Frame(np.asarray(image.convert("RGB")))
-    content = encode([frame], "JPEG", Metadata(comment=comment), quality=quality, subsampling=subsampling)
-    if hasattr(file, "write"):
-        file.write(content)
-    else:
-        Path(file).write_bytes(content)
+    return encode([frame], "JPEG", Metadata(comment=comment), quality=quality, subsampling=subsampling)
 
 
 def _in_eight_bits(frame):
@@ -855,8 +847,8 @@ def _deep_png(frame, metadata):
         chunks += b"" if name in (b"IHDR", b"IDAT", b"IEND") else small[place : place + size + 12]
         place += size + 12
     whole = imagecodecs.png_encode(_with_alpha(frame))
-    behind_header = 8 + 25
-    return whole[:behind_header] + chunks + whole[behind_header:]
+    after_header = 8 + 25
+    return whole[:after_header] + chunks + whole[after_header:]
 
 
 def _with_alpha(frame):
@@ -939,7 +931,7 @@ def _reloaded(block):
 
 
 def _append_directories(buffer, pages, large):
-    """Write EXIF and GPS, {pointer's tag: directory} of each page, behind the pages, and point to them from `_PLACEHOLDERS`."""
+    """Write EXIF and GPS, {pointer's tag: directory} for each page, after the pages, and point to them from `_PLACEHOLDERS`."""
     buffer.seek(0)
     for page, own in zip(tifffile.TiffFile(buffer).pages, pages, strict=True):
         for pointer, values in own.items():

@@ -68,7 +68,7 @@ def geometry(width, height, size=300):
     Raises `InputError` if a side or `size` is not a positive whole number.
     """
     for name, value in (("width", width), ("height", height), ("size", size)):
-        if int(value) != value or value < 1:
+        if not (value >= 1 and value % 1 == 0):
             raise InputError(f"{name} is {value}; give a whole number of pixels, at least 1")
     double = 2 * size
     to_height = to_width = (_round_size(double / height * width), double)

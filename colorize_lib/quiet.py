@@ -36,19 +36,16 @@ def install():
         sys.meta_path.insert(0, _Finder())
 
 
+@functools.cache
 def settle():
     """Drop TensorFlow's note on the types that the processor lacks, which it otherwise writes in the middle of the first training.
 
     TensorFlow writes it once, at the first operation on such a type. This function runs one, so devices must be configured before.
     """
     tensorflow = sys.modules.get("tensorflow")
-    if tensorflow is not None and not _settled:
-        _settled.append(True)
+    if tensorflow is not None:
         with filtered_stderr(), tensorflow.device("CPU"):
             tensorflow.nn.softmax(tensorflow.zeros([1, 2], "float16"))
-
-
-_settled = []  # not empty once `settle` has run in this process
 
 
 class _Finder(importlib.abc.MetaPathFinder):

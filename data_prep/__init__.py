@@ -46,7 +46,7 @@ def load(
         limit: at most this many images of every split, drawn with the option `seed`.
         jobs: worker processes; default one a core.
         dask: address of a Dask scheduler, e.g. "tcp://10.0.0.1:8786", whose workers see the data home under the same path.
-        url: address of a mirror: the archive's, or, ending with a slash, of the folder it lies in.
+        url: address of a mirror, either of the archive or, ending with a slash, of its folder.
         allow_skipped: accept more than 1 % unreadable images.
         wait: seconds to wait for another process that prepares the same dataset.
         report: function of (images done, images in all), called while images are prepared.
@@ -54,7 +54,7 @@ def load(
         options: of the dataset, e.g. split="hue" for cifar10; `python -m data_prep NAME --help` lists them.
 
     Returns:
-        `data_prep.prepared.Dataset`: splits "train", "validation", "test" as far as the dataset has them.
+        `colorize_lib.dataset.Dataset`: splits "train", "validation", "test" as far as the dataset has them.
 
     Raises:
         InputError: unknown name or option, nothing to be found or downloaded, wrong counts or hashes, unreadable images, no
@@ -111,11 +111,13 @@ def _credit(row):
 def drawn_photographs(name, limit, seed=0):
     """Images of a dataset's test split as a list of `colorize_lib.dataset.Photograph`: at most `limit`, drawn with `seed`.
 
-    Rows without any colour are left out. Raises InputError, see `load`.
+    Rows without any colour are left out. Raises InputError, see `load`, also if no row is left.
     """
     from PIL import Image
 
-    split = load(name)["test"]
+    dataset = load(name)
+    dataset.require(test=1)
+    split = dataset["test"]
     rows = np.setdiff1d(np.arange(len(split)), split.gray)
     if len(rows) > limit:
         rows = np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))

@@ -1,33 +1,17 @@
 """python -m data_prep NAME: fetch, verify, unpack and prepare a dataset; `list` shows all of them."""
 
 import argparse
-import os
 import sys
 
 from colorize_lib import files
-from colorize_lib.errors import InputError, number, printable
+from colorize_lib.errors import exit_status, number
 from data_prep import load, registry
 
 
 def main(arguments=None):
-    """Run the command line; returns the exit status: 0, or 2 with one sentence on stderr."""
+    """Run the command line and return its `exit_status`."""
     given = _parser().parse_args(arguments)
-    try:
-        if given.name == "list":
-            _list(files.data_home(given.home))
-        else:
-            _prepare(given)
-        sys.stdout.flush()
-    except BrokenPipeError:  # who reads, such as `head`, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except InputError as error:
-        print(printable(error), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Stopped; the same command resumes from here.", file=sys.stderr)
-        return 130
-    return 0
+    return exit_status(lambda: _list(files.data_home(given.home)) if given.name == "list" else _prepare(given))
 
 
 def _parser():

@@ -1,8 +1,8 @@
 """From a plan to arrays on disk: parallel workers write images in place, and after any stop the next run resumes.
 
-The folder, while it is being made, holds next to what `data_prep.prepared` describes:
+While it is being made, the folder also holds, in addition to what `data_prep.prepared` describes:
 
-    SPLIT-000.npy.partial    full size from the start, so that too small a disk shows at once, not after hours
+    SPLIT-000.npy.partial    full size from the start, so that a disk that is too small is noticed at once
     journal.jsonl            the plan's hash, then one line for every chunk of rows that is on disk
     .lock                    held by the process that is at work
 
@@ -13,7 +13,6 @@ depends on the plan alone, not on the number of workers, their order, or how oft
 """
 
 import contextlib
-import errno
 import hashlib
 import io
 import json
@@ -85,7 +84,7 @@ class Plan:
                 rows.items, rows.labels = [rows.items[i] for i in chosen], [rows.labels[i] for i in chosen]
 
     def hash(self):
-        """SHA-256 of everything above but the notes."""
+        """SHA-256 of everything above except the notes."""
         total = hashlib.sha256(json.dumps([prepared.FORMAT, self.name, self.classes, self.state]).encode())
         for name, rows in self.splits.items():
             total.update(f"{name} {rows.reader!r}\n".encode())
@@ -113,7 +112,7 @@ class _Shard:
 
 
 def write(plan, folder, *, jobs=None, dask=None, allow_skipped=False, wait=0, report=None, shard_bytes=SHARD_BYTES):
-    """Make the prepared dataset of `plan` in `folder`, or finish one that was begun; one that is whole stays as it is.
+    """Make the prepared dataset of `plan` in `folder`, or finish one that was begun; a complete one stays as it is.
 
     Args:
         plan: `Plan`.
@@ -126,7 +125,7 @@ def write(plan, folder, *, jobs=None, dask=None, allow_skipped=False, wait=0, re
         shard_bytes: largest size of one file.
 
     Returns:
-        `prepared.Dataset`.
+        `colorize_lib.dataset.Dataset`.
 
     Raises:
         InputError: no space or permission, too many unreadable images, a worker was killed, no cluster at that address. What is
@@ -190,27 +189,17 @@ def _begin(plan, plan_hash, folder, shards):
             path.unlink()
     try:
         for shard in shards:
-            reader = plan.splits[shard.split].reader
-            _allocate(folder / shard.partial, _header(shard.stop - shard.start, reader), shard, _row_bytes(reader))
+            reader, count = plan.splits[shard.split].reader, shard.stop - shard.start
+            header = _header(count, reader)
+            with open(folder / shard.partial, "wb") as file:
+                file.write(header)
+                files.allocate(file, len(header) + count * _row_bytes(reader))
     except BaseException:
         for shard in shards:  # a disk that is full is not left full
             (folder / shard.partial).unlink(missing_ok=True)
         raise
     files.write_text(folder / JOURNAL, json.dumps({"plan": plan_hash}) + "\n")
     return {}
-
-
-def _allocate(path, header, shard, row_bytes):
-    size = len(header) + (shard.stop - shard.start) * row_bytes
-    with open(path, "wb") as file:
-        file.write(header)
-        file.flush()
-        try:
-            os.posix_fallocate(file.fileno(), 0, size)
-        except (AttributeError, OSError) as error:  # macOS has no such call, some file systems do not know it
-            if isinstance(error, OSError) and error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-                raise OSError(error.errno, error.strerror, str(path)) from error
-            os.truncate(path, size)
 
 
 def _read_journal(folder, plan_hash):

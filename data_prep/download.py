@@ -1,4 +1,7 @@
-"""Bring a dataset's source into the data home: what lies there already, else a download, checked by hash and resumed when cut."""
+"""Bring a dataset's source into the data home: use what is already there, or download it.
+
+A download is checked by hash, and resumed after an interruption.
+"""
 
 import logging
 import os
@@ -19,8 +22,8 @@ BLOCK = 1 << 16  # bytes written at once; less than that is lost when a connecti
 def obtain(archive, home, url=None, progress=False):
     """Make sure that the unpacked folder of `archive` is in `home`, and return it.
 
-    The folder itself and the archive's file are taken as they are if they lie there, whoever brought them: what they must hold is
-    counted by `sources`. Arguments and errors are those of `download`.
+    The folder itself and the archive's file are used as they are if they exist, wherever they came from; `sources` counts what they
+    must hold. Arguments and errors are those of `download`.
     """
     folder = home / archive.folder
     if folder.is_dir():
@@ -37,7 +40,7 @@ def obtain(archive, home, url=None, progress=False):
 def download(archive, home, url=None, progress=False):
     """Download `archive.file` into `home`, through pooch.
 
-    What has arrived of an interrupted download lies in FILE.part, and the next call asks for the rest.
+    The part of an interrupted download that has arrived is in FILE.part, and the next call asks for the rest.
 
     Args:
         archive: `registry.Archive`.

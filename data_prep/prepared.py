@@ -2,7 +2,7 @@
 
 A prepared dataset is a folder that `data_prep` writes:
 
-    manifest.json            written last: a folder without it is not whole
+    manifest.json            written last: a folder without it is incomplete
     SPLIT-000.npy, …         uint8, (rows, height, width, 3), at most 2 GB each
     SPLIT-labels.npy         int32, (rows,), index into the manifest's `classes`; -1 where the source gives none
     SPLIT-files.txt          one line a row: the source file, relative to the source folder

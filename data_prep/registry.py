@@ -103,9 +103,9 @@ PLACES = Archive(
 
 _SEED = Option(0, "seed of the random split, and of --limit", int, high=2**32 - 1, label="seed")
 _VALIDATION = Option(
-    0.1, "share of the training images that is put aside for validation", float, high=0.9, label="validation"
+    0.1, "share of the training images that is set aside for validation", float, high=0.9, label="validation"
 )
-_TEST = Option(0.15, "share of all images that is put aside for the test", float, high=0.9, label="test")
+_TEST = Option(0.15, "share of all images that is set aside for the test", float, high=0.9, label="test")
 _HALVE = Option(
     0.5,
     "share of the held-out images that becomes the test split; 0: all of them are for validation, as in the paper",

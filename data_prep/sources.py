@@ -1,11 +1,10 @@
-"""What lies in the source folders: list the images of each dataset, check their counts, split them as the papers do.
+"""What is in the source folders: list the images of each dataset, check their counts, split them as the papers do.
 
 Every function takes (home, size, options) and returns a `Plan`. Rows of every split are in the order of their source files: of the
 path as text, or, for CIFAR-10, of the batches. Nothing is decoded here except CIFAR-10's pixels, whose hues make one of its splits.
 """
 
 import csv
-import os
 from pathlib import Path
 
 import numpy as np
@@ -22,22 +21,18 @@ PHOTOS = Path(__file__).parent / "photos"
 def images_below(root):
     """Image files below `root` as POSIX paths relative to it, sorted as text; hidden files and folders are left out."""
     found = []
-    for folder, folders, names in os.walk(root, onerror=_cannot_list):
+    for folder, folders, names in files.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         prefix = "" if folder == str(root) else Path(folder).relative_to(root).as_posix() + "/"
         found += [prefix + name for name in names if name.lower().endswith(READABLE) and not name.startswith(".")]
     return sorted(found)
 
 
-def _cannot_list(error):
-    raise InputError(f"Cannot list the folder {error.filename}: {error.strerror}.") from error
-
-
 def _expect(count, expected, what, folder):
     if count != expected:
         raise InputError(
-            f"{folder} has {count:,} {what} instead of {expected:,}: it is no whole copy; delete or replace it, and run the same "
-            "command again."
+            f"{folder} has {count:,} {what} instead of {expected:,}: it is not a complete copy; delete or replace it, and run the "
+            "same command again."
         )
 
 
@@ -159,7 +154,7 @@ def mean_hue(pixels):
 
 
 def coco_parts(part):
-    """The folders that the option `part` stands for."""
+    """The folders that the option `part` selects."""
     return ["val2017", "train2017"] if part == "both" else [part]
 
 
@@ -246,7 +241,7 @@ def _folder_plan(name, root, size, options, managed):
 
 
 def _state(path):
-    """Size and time of a file; None of a link that leads nowhere, which the reader will name."""
+    """Size and time of a file; None for a broken link, which the reader will report."""
     try:
         found = path.stat()
     except OSError:
@@ -311,7 +306,7 @@ def _by_chance(items, labels, reader, options):
         shares[name], rest = _draw(rest, count, options["seed"])
     if not rest:
         raise InputError(
-            f"Photographs that are too few to split ({len(items)}): add more, or choose smaller shares for test and validation."
+            f"{len(items)} photographs are too few to split: add more, or choose smaller shares for test and validation."
         )
     splits = {"train": rest, "validation": shares["validation"], "test": shares["test"]}
     return {

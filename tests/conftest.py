@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 # What a shell starts in the background ignores Ctrl+C, and so would every process that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -49,6 +49,23 @@ def _own_folders(tmp_path_factory, monkeypatch):
     """No test reads the user's data or runs, or writes there."""
     monkeypatch.setenv("COLORIZE_DATA", str(tmp_path_factory.mktemp("data")))
     monkeypatch.setenv("COLORIZE_RUNS", str(tmp_path_factory.mktemp("runs")))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Function (size, *options) that mounts a file system of that size on one folder, keeping its files when called again."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def mount(size, *options):
+        options = ",".join([f"size={size}", *options, *["remount"] * os.path.ismount(disk)])
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"mounting a small file system needs root: {done.stderr.strip()}")
+        return disk
+
+    yield mount
+    subprocess.run(["umount", disk], capture_output=True)
 
 
 @pytest.fixture

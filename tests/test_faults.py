@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -226,16 +227,24 @@ def test_of_two_preparations_one_works_and_the_other_stops_or_waits(tmp_path):
     for photograph in sorted(ROOT.glob("data_prep/photos/*/*.jpg"))[:12]:
         shutil.copy(photograph, tmp_path / "photographs")
     photographs, home = str(tmp_path / "photographs"), tmp_path / "home"
-    options = ["folder", photographs, "--size", "1200", "--jobs", "1", "--home", str(home)]
-    command = [sys.executable, "-m", "data_prep", *options]
-    first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    while not list(home.glob("prepared/*/journal.jsonl")):
-        assert first.poll() is None
-        time.sleep(0.01)
-    first.send_signal(signal.SIGSTOP)
+    program = textwrap.dedent(
+        f"""
+        import os, signal
+        from data_prep import load
+        def stop(done, total):
+            if not seen and done:
+                seen.append(done)
+                os.kill(os.getpid(), signal.SIGSTOP)
+        seen = []
+        load({photographs!r}, size=1200, home={str(home)!r}, jobs=1, report=stop)
+        """
+    )
+    first = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
+    assert os.WIFSTOPPED(os.waitpid(first.pid, os.WUNTRACED)[1])
+    command = [sys.executable, "-m", "data_prep", "folder", photographs, "--size", "1200", "--home", str(home)]
     second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert second.returncode == 2
-    assert re.fullmatch(r"Another process is working on the dataset .*; wait until it ends.*\n", second.stderr)
+    assert re.fullmatch(r"error: Another process is working on the dataset .*; wait until it ends.*\n", second.stderr)
     threading.Timer(0.5, first.send_signal, [signal.SIGCONT]).start()
     waited = load(photographs, size=1200, home=home, jobs=1)  # a notebook waits
     assert first.wait(120) == 0
@@ -277,7 +286,7 @@ PROFILES = parameters.profiles(quick={"epochs": 2}, paper={"epochs": 25})"""
             assert process.returncode == -number
         else:
             assert process.returncode == 130
-            assert error == "Stopped; the same command resumes the run.\n"
+            assert error == "Stopped; the same command resumes from here.\n"
         with files.lock(tmp_path / "runs" / "unet" / "mine", "run", wait=30):  # the kernel is gone, its lock is free
             pass
     (tmp_path / "runs" / "unet" / "mine" / "go on").touch()
@@ -312,34 +321,17 @@ def test_figures_need_no_display_and_no_font(tmp_path, setting):
 # Disks and datasets
 
 
-@pytest.fixture
-def disk(tmp_path):
-    """Function (options) that mounts a small file system on one folder, keeping its files when called again."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-
-    def mount(options):
-        options += ",remount" if os.path.ismount(folder) else ""
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"mounting a small file system needs root: {done.stderr.strip()}")
-        return folder
-
-    yield mount
-    subprocess.run(["umount", folder], capture_output=True)
-
-
 @pytest.mark.parametrize("size", ["24k", "160k", *SOAK * ["40k", "80k"]])  # for no file, for one epoch, for some files
-def test_a_disk_that_is_full_under_training_keeps_what_is_done(trainer, undisturbed, disk, size):
+def test_a_disk_that_is_full_under_training_keeps_what_is_done(trainer, undisturbed, small_disk, size):
     expected, _ = undisturbed("supervised")
-    home = disk(f"size={size}")
+    home = small_disk(size)
     assert trainer.train("supervised", "full", home) == 2
     assert re.fullmatch(
         r"error: Cannot write .*: no space is left there; free some.*same command again\.", trainer.error()
     )
     finished = list((home / "tiny" / "full").rglob("state.npz"))
     assert bool(finished) == (size == "160k")
-    disk("size=8m")
+    small_disk("8m")
     assert trainer.train("supervised", "full", home) == 0
     assert_same(home / "tiny" / "full", expected)
     if finished:
@@ -347,9 +339,9 @@ def test_a_disk_that_is_full_under_training_keeps_what_is_done(trainer, undistur
         assert len(manifest["earlier"]) == 1
 
 
-def test_a_read_only_folder_is_a_sentence(trainer, disk):
-    home = disk("size=1m,mode=777")
-    disk("ro")
+def test_a_read_only_folder_is_a_sentence(trainer, small_disk):
+    small_disk("1m", "mode=777")
+    home = small_disk("1m", "ro")
     assert trainer.train("supervised", "new", home) == 2
     assert re.fullmatch(r"error: Cannot write .*: the file system is read-only; choose a folder.*", trainer.error())
 
@@ -376,44 +368,7 @@ def test_a_dataset_that_vanishes(tmp_path):
             load("photos", size=16, patches=16, jobs=1, home=tmp_path)
 
 
-# Losses and memory
-
-
-@pytest.mark.parametrize("when", ["in the epoch", "at its end"])
-def test_a_loss_that_is_not_finite_keeps_the_last_good_weights(tmp_path, monkeypatch, when):
-    monkeypatch.setenv("COLORIZE_RUNS", str(tmp_path))
-    params = tiny_training.parameters.resolve(tiny_training.PROFILES, {"RUN": when.replace(" ", "-")})
-    run, batches = runs.Run("tiny", params), tiny_training.Batches(tiny_training.data(32), 8, 0)
-    seen = []
-
-    class Poison(tiny_training.keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            self.epoch = epoch
-
-        def on_train_batch_begin(self, batch, logs=None):
-            seen.append((self.epoch, batch))
-            if when == "in the epoch" and (self.epoch, batch) == (2, 1):
-                self.poison()
-
-        def on_train_batch_end(self, batch, logs=None):
-            if when == "at its end" and (self.epoch, batch) == (2, 3):  # the losses of training are finite still
-                self.poison()
-
-        def poison(self):
-            bias = self.model.network.layers[-1].bias
-            bias.assign(np.nan * bias)
-
-    def make():
-        return tiny_training.supervised("cnn", params)
-
-    name = "loss" if when == "in the epoch" else "val_loss"
-    message = rf"The {name} of cnn became nan in epoch 3; the weights of epoch 2 are kept in .*: lower LEARNING_RATE"
-    with pytest.raises(InputError, match=message):
-        run.fit("cnn", make, batches, batches, epochs=5, callbacks=[Poison()])
-    assert seen[-1] == ((2, 1) if when == "in the epoch" else (2, 3))
-    kept = contents(run.folder)
-    assert len(kept["cnn/history.csv"]) == 2
-    assert all(np.isfinite(array).all() for array in kept["cnn/last.weights.h5"].values())
+# Memory
 
 
 def test_memory_that_runs_out_names_the_batch_size(trainer, tmp_path):

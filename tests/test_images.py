@@ -4,7 +4,6 @@ import io
 import resource
 import struct
 import sys
-import time
 import warnings
 import zlib
 from pathlib import Path
@@ -13,13 +12,12 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from PIL import Image, ImageCms, JpegImagePlugin
 from skimage.color import rgb2lab
 
 from colorize_lib.errors import InputError
-from colorize_lib.images import WRITABLE, Frame, Metadata, Photo, _Undisturbed, decode, encode, save_jpeg
+from colorize_lib.evaluation.plots import Pictures
+from colorize_lib.images import WRITABLE, Frame, Metadata, Photo, _Undisturbed, decode, encode, jpeg
 from data_prep.readers import Photos
 
 try:
@@ -313,7 +311,7 @@ def test_every_page_of_a_tiff_is_read_except_smaller_copies():
     photo = Photo(stream)
     assert len(photo) == 2
     np.testing.assert_array_equal(photo.frame(1).pixels, 255 - GRADIENT)
-    assert photo.notes == ["1 smaller copy or mask in the file is left out"]
+    assert photo.notes == ["smaller copies or masks in the file are left out (1)"]
 
 
 # Profiles
@@ -364,6 +362,9 @@ def test_the_gamma_of_a_png_is_applied():
     data = data[:33] + struct.pack(">I", 4) + b"gAMA" + struct.pack(">I", 100_000) + gamma[-4:] + data[33:]
     assert abs(int(decoded(data)[0, 1]) - 168) <= 1
     np.testing.assert_array_equal(decoded(data, managed=False)[0], [0, 100, 200, 255])
+    perceptual = b"sRGB" + b"\0"  # the chunk of which the gamma is only a copy
+    perceptual = struct.pack(">I", 1) + perceptual + struct.pack(">I", zlib.crc32(perceptual))
+    np.testing.assert_array_equal(decoded(data[:33] + perceptual + data[33:])[0], [0, 100, 200, 255])
 
 
 # Depth and transparency
@@ -416,8 +417,20 @@ def exif_block(**tags):
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="1" dc:title="A"/></x:xmpmeta>'
 
 
+# Which of the fields that the next test fills a format can hold.
+HELD = {
+    "JPEG": {"exif", "xmp", "profile", "photoshop", "comment", "dpi"},
+    "PNG": {"exif", "xmp", "profile", "comment", "text", "dpi"},
+    "WEBP": {"exif", "xmp", "profile"},
+    "TIFF": {"exif", "xmp", "profile", "photoshop", "dpi"},
+    "AVIF": {"exif", "xmp", "profile"},
+    "JPEG2000": {"comment", "boxes"},
+    "BMP": {"dpi"},
+}
+
+
 @pytest.mark.parametrize("deep", [False, True])
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "BMP"])
+@pytest.mark.parametrize("kind", HELD)
 def test_metadata_comes_back_from_every_format_that_holds_it(kind, deep):
     whole = Metadata(
         exif=exif_block().replace(b"\x06\x00", b"\x01\x00", 1),
@@ -430,6 +443,7 @@ def test_metadata_comes_back_from_every_format_that_holds_it(kind, deep):
         dpi=(300.0, 300.0),
     )
     held, dropped = whole.fitted(kind)
+    assert set(dropped) == {name for name, value in vars(whole).items() if value} - HELD[kind]
     pixels = COLOURS.astype(np.uint16) * 257 if deep else COLOURS
     found = Photo(io.BytesIO(encode([Frame(pixels)], kind, held))).metadata()
     for name, value in vars(held).items():
@@ -631,9 +645,9 @@ def test_a_file_that_ends_early_is_read_on_request():
 def test_depth_that_the_decoder_does_not_keep_is_noted():
     deep = COLOURS.astype(np.uint16) * 257
     notes = Photo(io.BytesIO(imagecodecs.avif_encode(deep >> 6, bitspersample=10))).notes
-    assert notes == ["its 10 bits or more a sample are read as 8 bits"]
+    assert notes == ["its samples of 10 bits or more are read as 8 bits"]
     notes = Photo(io.BytesIO(imagecodecs.jpeg2k_encode(deep))).notes
-    assert notes == ["its 16 bits or more a sample are read as 8 bits"]
+    assert notes == ["its samples of 16 bits or more are read as 8 bits"]
     assert Photo(io.BytesIO(encode([Frame(COLOURS)], "AVIF"))).notes == []
     assert Photo(io.BytesIO(encode([Frame(COLOURS)], "JPEG2000"))).notes == []
 
@@ -644,11 +658,12 @@ def test_a_jpeg_is_written_whole_or_not_at_all(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (5 * 1024, before[1]))
     try:
         with pytest.raises(OSError, match="large"):
-            save_jpeg(noise, tmp_path / "a.jpg", 95)
+            Pictures(noise).savefig(tmp_path / "a.jpg")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    save_jpeg(noise, tmp_path / "a.jpg", 95)
+    Pictures(noise).savefig(tmp_path / "a.jpg")
     assert Image.open(tmp_path / "a.jpg").size == (200, 200)
+    assert Image.open(io.BytesIO(jpeg(noise, 95))).size == (200, 200)
 
 
 @pytest.mark.skipif(pillow_heif is None, reason="pillow-heif is not installed")
@@ -664,47 +679,3 @@ def test_without_its_library_heic_is_refused_with_the_command_that_installs_it(m
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(InputError, match="pip install pillow-heif"):
         decoded(b"\0\0\0\x18ftypheic" + bytes(100))
-
-
-ORIGINALS = [
-    PHOTO.read_bytes(),
-    encoded(SMOOTH, "JPEG", progressive=True),
-    encoded(SMOOTH, "PNG"),
-    encoded(Image.fromarray(SMOOTH).convert("P"), "GIF"),
-    encoded(SMOOTH, "TIFF", compression="tiff_lzw"),
-    encoded(SMOOTH, "WEBP"),
-    encoded(SMOOTH, "BMP"),
-]
-
-
-def mutated(data, generator):
-    """The bytes with one to four spots overwritten, put in or cut out; a third of them also end early."""
-    data = bytearray(data)
-    for _ in range(generator.integers(1, 5)):
-        start = int(generator.integers(len(data)))
-        data[start : start + int(generator.choice([0, 1, 4, 40]))] = generator.bytes(int(generator.choice([0, 1, 4])))
-    return data[: int(len(data) * generator.random())] if generator.random() < 1 / 3 else data
-
-
-def test_mutated_files_give_an_image_or_a_reason(tmp_path):
-    images, reasons = [], []
-
-    @settings(max_examples=350, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    @given(original=st.sampled_from(ORIGINALS), seed=st.integers(0, 2**32))
-    def read(original, seed):
-        (tmp_path / "mutated.jpg").write_bytes(mutated(original, np.random.default_rng(seed)))
-        begun = time.monotonic()
-        try:
-            result = Photos(tmp_path, 32, "imagemagick", managed=True)("mutated.jpg")
-        except InputError as error:
-            reasons.append(str(error))
-        else:
-            assert result.shape == (32, 32, 3)
-            assert result.dtype == np.uint8
-            images.append(result)
-        assert time.monotonic() - begun < 30
-
-    read()
-    assert len(images) + len(reasons) >= 300
-    assert min(len(images), len(reasons)) > 30
-    assert all(0 < len(reason) < 300 and "\n" not in reason for reason in reasons)

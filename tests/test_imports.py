@@ -1,12 +1,15 @@
-"""Imports run in one direction, within functions too: from the command line down to the errors."""
+"""Imports run in one direction, within functions too, from the command line down to the errors, and load nothing heavy."""
 
 import ast
 import graphlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+BACKENDS = {"keras", "tensorflow", "jax"}
 # Each room may import those above it in this list; the names of one line may not import each other.
 ROOMS = [
     ("errors", "quiet"),
@@ -57,6 +60,31 @@ def room(name):
 
 EDGES = [(name, other) for name, path in sorted(MODULES.items()) for other in imported(path) if other != name]
 LEVELS = {name: level for level, names in enumerate(ROOMS) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        ("colorize_lib", {*BACKENDS, "numpy"}),
+        ("colorize_lib.models, colorize_lib.reproduction.parameters", {*BACKENDS, "matplotlib", "skimage", "pandas"}),
+        ("colorize_lib.color", {"skimage"}),  # needs Keras, which itself looks for matplotlib
+        # The process that opens visitors' files.
+        (
+            ", ".join(
+                f"colorize_lib.apps.{name}" for name in ("photographs", "web.decoding", "web.photos", "web.turing")
+            ),
+            {*BACKENDS, "data_prep"},
+        ),
+        (
+            "data_prep.arrays, data_prep.download, data_prep.registry, data_prep.__main__",
+            {*BACKENDS, "skimage", "matplotlib", "pandas", "requests"},
+        ),
+    ],
+)
+def test_nothing_heavy_is_imported(modules, heavy):
+    code = f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_every_module_has_a_room():

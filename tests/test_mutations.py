@@ -5,8 +5,10 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +30,7 @@ from colorize_lib.training.colorizer import load_weights
 from colorize_lib.training.data import Batches
 from data_prep import load, unpack
 from data_prep.prepared import open_dataset
+from data_prep.readers import Photos
 
 COUNT = 500
 SECONDS = 10  # for one file; a hang is longer
@@ -79,15 +82,28 @@ def outcome(call, folder):
         seen, _watched = _watched, None
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
-    inside = str(Path(folder).resolve())
+    inside = Path(folder).resolve()
     for event, path in seen:
         place = os.path.realpath(os.fsdecode(path)) if event not in RUNNING else None
         assert place is not None, f"it ran {event} {path}"
-        assert place.startswith(inside) or place == os.devnull, f"{event} {path}"
+        assert Path(place).is_relative_to(inside) or place == os.devnull, f"{event} {path}"
     assert said
     assert "\n" not in said
     assert len(said) < 1000
     return said
+
+
+def test_what_no_file_may_do_is_noticed(tmp_path, monkeypatch):
+    inside, outside = tmp_path / "folder", tmp_path / "folder-evil"
+    inside.mkdir(), outside.mkdir()
+    assert outcome((inside / "file").touch, inside) == "read"
+    with pytest.raises(AssertionError, match=r"open .*folder-evil/file"):
+        outcome((outside / "file").touch, inside)
+    with pytest.raises(AssertionError, match=r"it ran subprocess\.Popen"):
+        outcome(lambda: subprocess.run(["true"]), inside)
+    monkeypatch.setitem(globals(), "SECONDS", 0.1)
+    with pytest.raises(Hang):
+        outcome(lambda: time.sleep(60), inside)
 
 
 def mutated(data, random):
@@ -218,6 +234,15 @@ def test_photographs(photos, tmp_path, monkeypatch):
     assert 50 < len(refused(said)) < COUNT - 20
 
 
+def test_photographs_of_a_dataset(photos, tmp_path):
+    def prepare(path):
+        prepared = Photos(tmp_path, 32, "imagemagick", managed=True)(path.name)
+        assert (prepared.shape, prepared.dtype) == ((32, 32, 3), np.uint8)
+
+    said = survey(photos, prepare, tmp_path)
+    assert 50 < len(refused(said)) < COUNT - 20
+
+
 # Weights
 
 
@@ -322,7 +347,7 @@ def test_parameters(tmp_path):
             errors="surrogateescape"
         )
         said.append(outcome(lambda text=text: read([text]), tmp_path))
-    assert len(refused(said)) < COUNT - 20
+    assert 50 < len(refused(said)) < COUNT - 20
 
 
 # Datasets

@@ -2,9 +2,11 @@
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -53,6 +55,21 @@ def run(code, installed, folder):
     return done.stdout
 
 
+def test_what_every_part_needs_is_installed_without_an_extra():
+    """The pages have an extra of their own; `evaluation` imports pandas only when it makes a table."""
+    core = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    installed = {re.match(r"[\w-]+", line)[0].replace("-", "_") for line in core}
+    needed = {"pandas"}
+    for path in [*(ROOT / "colorize_lib").rglob("*.py"), *(ROOT / "data_prep").rglob("*.py")]:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body if "web" not in path.parts else ():
+            if isinstance(node, ast.Import):
+                needed |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                needed.add(node.module.partition(".")[0])
+    others = needed - sys.stdlib_module_names - {"colorize_lib", "data_prep"}
+    assert {{"PIL": "pillow"}.get(name, name) for name in others} <= installed
+
+
 def test_photographs_come_along_and_recorded_runs_do_not(installed, tmp_path):
     code = "import data_prep\nfrom colorize_lib.evaluation import recorded\nprint(data_prep.__file__)\n"
     code += 'print(data_prep.load("photos", size=256))\nrecorded.show("polychromify")\n'
@@ -60,7 +77,7 @@ def test_photographs_come_along_and_recorded_runs_do_not(installed, tmp_path):
     assert Path(where).is_relative_to(installed)
     assert photographs[0] == "photos"
     assert [line.split()[0] for line in photographs[1:4]] == ["train", "validation", "test"]
-    assert sentence.startswith("No recorded run of polychromify lies here")
+    assert sentence.startswith("There is no recorded run of polychromify here: ")
 
 
 def test_your_own_runs_without_a_checkout(installed, tmp_path):

@@ -91,7 +91,7 @@ def test_geometry_keeps_the_aspect_to_the_nearest_pixel():
         assert found.offset == tuple(side // 2 - 150 for side in found.halved)
 
 
-@pytest.mark.parametrize("arguments", [(0, 10), (10, -1), (10, 10, 0), (10.5, 10)])
+@pytest.mark.parametrize("arguments", [(0, 10), (10, -1), (10, 10, 0), (10.5, 10), (np.nan, 10), (10, np.inf)])
 def test_geometry_of_no_image_is_an_error(arguments):
     with pytest.raises(InputError, match="at least 1"):
         geometry(*arguments)

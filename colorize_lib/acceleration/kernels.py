@@ -81,11 +81,11 @@ def _compiled(function):
 
 
 def by_blocks(function, rows, *arrays):
-    """A function that treats each row of its arrays alone, as one pass over memory that is compiled once for all sizes.
+    """Apply `function`, which treats each row of its arrays independently, in blocks that are compiled once for all sizes.
 
     Args:
         function: of tensors (n, ...), without variables.
-        rows: that it takes at once; the last block is padded.
+        rows: number of rows that it takes at once; the last block is padded.
         *arrays: numpy arrays (n, ...) of the same n.
 
     Returns:
@@ -252,6 +252,7 @@ def upsampled_convolution(x, kernel, factor):
     Args:
         x: (batch, height, width, channels), all but the batch known.
         kernel: (rows, columns, channels, filters), float32: sums of weights that are rounded already would be rounded twice.
+        factor: of the upsampling, in both directions.
 
     Returns:
         (batch, factor · height, factor · width, filters).

@@ -37,7 +37,7 @@ class Conv2D(keras.layers.Conv2D):
     See `kernels.smaller_map`, and for a CPU `kernels.convolution`.
     """
 
-    __slots__ = ("upsampling",)  # the one attribute that the plain layer must not see
+    __slots__ = ("upsampling", "way")  # attributes that the plain layer must not see
 
     def call(self, inputs):
         if self.data_format != "channels_last":
@@ -211,7 +211,7 @@ def _upsampled(x, factor):
 
 def _has_kernels(layer, inputs):
     """Whether `kernels` has a faster way for the convolution `layer`: on TensorFlow and a CPU, for maps of known size."""
-    plain = layer.data_format == "channels_last" and layer.dilation_rate == (1, 1) and getattr(layer, "groups", 1) == 1
+    plain = layer.dilation_rate == (1, 1) and getattr(layer, "groups", 1) == 1
     return plain and _is_known(inputs) and kernels.tensorflow_cpu()
 
 

@@ -1,6 +1,6 @@
 """Colorizing films: each frame as a photograph, with colours that stay steady until the next cut; sound and subtitles are copied.
 
-Films are read and written by PyAV, which brings FFmpeg along: `pip install av`.
+PyAV, which includes FFmpeg, reads and writes the films: `pip install av`.
 """
 
 import contextlib
@@ -37,14 +37,15 @@ def colorize_film(colorizer, film, target, steady, saturation=1.0):
         List of notes on what is left out.
 
     Raises:
-        InputError: PyAV is missing, it is no film, or it is damaged; the message is the reason alone.
+        InputError: PyAV is missing, the film cannot be opened, it is no film, or it is damaged; the message is the reason alone.
     """
     try:
         import av
     except ImportError as error:
         raise InputError("films need the library av: run `pip install av`") from error
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(files.open_regular(film))
+        with files.disk_errors(film, "read"):
+            file = stack.enter_context(files.open_regular(film))
         try:
             source = stack.enter_context(av.open(file))
             if not source.streams.video:

@@ -35,7 +35,7 @@ def hint(x, y, rgb):
         levels = bytes.fromhex(rgb.removeprefix("#"))
         pixel = np.frombuffer(levels, "uint8").reshape(1, 3)
     except (AttributeError, ValueError) as error:
-        raise InputError(f"{rgb!r} is no colour: write it as #rrggbb.") from error
+        raise InputError(f"{rgb!r} is not a colour: write it as #rrggbb.") from error
     a, b = np.asarray(color.rgb_to_lab(pixel))[0, 1:]
     return float(x), float(y), float(a), float(b)
 
@@ -47,7 +47,7 @@ def read_hints(path):
         Tuple of `hint`.
 
     Raises:
-        InputError: it cannot be read, or a line is no hint; the message has the line's number.
+        InputError: it cannot be read, or a line is not a hint; the message has the line's number.
     """
     with files.disk_errors(path, "read"), files.open_regular(path) as file:
         lines = file.read(1 << 20).decode("utf-8", errors="replace").splitlines()
@@ -57,10 +57,12 @@ def read_hints(path):
         if not words:
             continue
         try:
-            x, y, rgb = float(words[0]), float(words[1]), words[2]
-            hints.append(hint(x, y, rgb))
-        except (ValueError, IndexError) as error:
-            raise InputError(f"{path}, line {number}, is no hint: write X Y #RRGGBB, X and Y from 0 to 1.") from error
+            x, y, rgb = words
+            hints.append(hint(float(x), float(y), rgb))
+        except ValueError as error:
+            raise InputError(
+                f"{path}, line {number}, is not a hint: write X Y #RRGGBB, X and Y from 0 to 1."
+            ) from error
     return tuple(hints)
 
 
@@ -69,7 +71,7 @@ class GuidedColorizer(Colorizer):
 
     Args:
         network: `siggraph17(size=None, hints=True)`; None: with the public weights from the data home.
-        size: side of the photo as the network sees it, a multiple of 8; 256 is near to what it was trained with.
+        size: side of the photo as the network sees it, a multiple of 8; 256 is close to what it was trained with.
 
     Raises:
         InputError: the public weights are not in the data home, which says how to get them.

@@ -1,8 +1,8 @@
 """Colorizing files of photographs: many at once, each as its file was, and nothing lost on the way.
 
 A result keeps its photograph's resolution, format, compression, depth, transparency, colour profile and metadata, as far as the
-format can hold them; what it cannot hold is said. A file that is there is never replaced, unless `existing="overwrite"` and this
-module made it there, which the list `.colorized.jsonl` in each folder of results records.
+format can hold them; what it cannot hold is reported. An existing file is never replaced unless `existing="overwrite"` and this
+module made it, which the list `.colorized.jsonl` in each folder of results records.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ class Settings:
         side_by_side: write the gray photograph and the result next to each other.
         hints: of `colorize_lib.apps.guided.hint`, for a network that takes them.
         first_page: colorize only the first page or frame of a file that holds several.
-        tolerant: colorize what is there of a file that ends early.
+        tolerant: colorize what there is of a file that ends early.
         kind: format of the results, one of `images.WRITABLE`; None: each photograph's own.
         quality: 1 to 100, of lossy formats; None: each photograph's own.
         memory: GB that the photographs which are colorized at the same time may take; one that needs more is refused.
@@ -91,7 +91,7 @@ class Report:
         more = f" and {len(places) - 3} other folders" if len(places) > 3 else ""
         parts = [f"{_counted(len(self.done), 'photograph')} colorized" + (f" ({where}{more})" if places else "")]
         if self.left:
-            parts.append(f"{len(self.left)} left alone, since files with the names of their results are there")
+            parts.append(f"{len(self.left)} left alone, because files with the names of their results already exist")
         if self.failed:
             parts.append(f"{len(self.failed)} failed")
         for why, count in Counter(why for _, why in self.skipped).items():
@@ -106,7 +106,7 @@ def _counted(count, what):
 def find(names):
     """Photographs named by `names`: files, folders (their photographs, at any depth), patterns such as "*.jpg", and "-".
 
-    Raises InputError for a name that stands for nothing.
+    Raises InputError for a name that matches nothing.
     """
     return [path for path, _ in _listed(names, Report())]
 
@@ -140,7 +140,7 @@ def _listed(names, report):
 def _walk(folder, report):
     """Photographs below a folder, sorted; hidden files and folders, links to folders, and all but regular files are left out."""
     found = []
-    for parent, folders, names in os.walk(folder, onerror=_cannot_list):
+    for parent, folders, names in files.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(parent) / name
@@ -148,16 +148,12 @@ def _walk(folder, report):
                 if name != LIST:
                     report.skipped.append((path, "hidden"))
             elif path.suffix.lower() not in images.READABLE:
-                report.skipped.append((path, f"{path.suffix.lower() or 'no suffix'} is no photograph's"))
+                report.skipped.append((path, f"{path.suffix.lower() or 'no suffix'} is not a photograph's suffix"))
             elif not path.is_file():
-                report.skipped.append((path, "no regular file"))
+                report.skipped.append((path, "not a regular file"))
             else:
                 found.append(path)
     return found
-
-
-def _cannot_list(error):
-    raise InputError(f"Cannot list the folder {error.filename}: {error.strerror}; choose one that you may read.")
 
 
 def _distinct(photographs):
@@ -184,8 +180,8 @@ def colorize_files(
         output: folder of the results, under the photographs' names; None: next to each photograph, as NAME-colorized.
         weights: file of weights; None: the bundled or the public ones.
         size: side of the network's input in pixels; None: the network's own.
-        existing: what becomes of a result that is there: "leave" or "skip" it (the former is for the caller to complain of), or
-            "overwrite" it if it was made here, by this function, from the same photograph, and not changed since.
+        existing: what to do with a result that already exists: "leave" it (and report it), "skip" it, or "overwrite" it if it was
+            made here, by this function, from the same photograph, and not changed since.
         settings: `Settings`.
         report: `Report` that is filled as the work proceeds, for a caller who is interrupted.
 
@@ -334,10 +330,10 @@ class _Work:
         if self.existing == "overwrite" and self.lists.is_result_of(target, photograph):
             return True
         if self.existing == "skip":
-            self.report.skipped.append((photograph, "a file with the name of the result is there"))
+            self.report.skipped.append((photograph, "a file with the name of the result already exists"))
         else:
-            foreign = " and is no unchanged result of this photograph" if self.existing == "overwrite" else ""
-            self.report.left[photograph] = f"{target} is there{foreign}"
+            foreign = " and is not an unchanged result of this photograph" if self.existing == "overwrite" else ""
+            self.report.left[photograph] = f"{target} already exists{foreign}"
         return None
 
 
@@ -391,7 +387,7 @@ def colorize_image(colorizer, content, settings=None):
     photo = _opened(content, settings)
     notes, kind = photo.notes, settings.kind or _own_kind(photo.format)
     if kind != photo.format and not settings.kind:
-        notes.append(f"{photo.format} becomes {kind}, since it has too few colours")
+        notes.append(f"{photo.format} has too few colours, so the result is {kind}")
     count = _count(photo, kind, settings, notes)
     hints = {"hints": settings.hints} if settings.hints else {}
     frames, steady = [], Steady() if photo.format != "TIFF" else None

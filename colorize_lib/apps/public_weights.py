@@ -145,7 +145,7 @@ def download(name):
 
 
 def convert(path, output=None):
-    """Convert a PyTorch checkpoint of ECCV16 or SIGGRAPH17; which of them it is, its tensors tell.
+    """Convert a PyTorch checkpoint of ECCV16 or SIGGRAPH17; its tensors tell which of the two it is.
 
     Args:
         path: `.pth` file. One that has a public file's name must have its hash.

@@ -1,10 +1,12 @@
 """Trained networks on this machine: the bundled ones, the public ones in the data home, those of run folders.
 
-from colorize_lib.apps import trained
-trained.load().colorize("photo.jpg")
+The default network, then each of those on this machine:
 
-for found in trained.find(["runs/polychromify/real"]):
-    print(found.label, found.load().colorize("photo.jpg").shape)
+    from colorize_lib.apps import trained
+    trained.load().colorize("photo.jpg")
+
+    for found in trained.find(["runs/polychromify/real"]):
+        print(found.label, found.load().colorize("photo.jpg").shape)
 """
 
 import contextlib
@@ -28,7 +30,7 @@ _PUBLIC_TITLES = {
     "eccv16": "Zhang, Isola and Efros 2016 (ECCV16)",
     "siggraph17": "Zhang et al. 2017, which takes your own colours (SIGGRAPH17)",
 }
-_PUBLIC_SIZE = 256  # pixels; near to what the public networks were trained with
+_PUBLIC_SIZE = 256  # pixels; close to what the public networks were trained with
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,7 @@ class Trained:
 
     def load(self):
         """The `Colorizer`. Raises InputError if its files are damaged."""
-        if self.kind == "run":
-            return load_trained(self.weights.parent)
-        return load(self.model)
+        return load(self.weights.parent if self.kind == "run" else self.model)
 
 
 def load(name=DEFAULT, weights=None, **options):
@@ -63,7 +63,7 @@ def load(name=DEFAULT, weights=None, **options):
     Raises:
         InputError: there are no weights of that network here, or the file does not fit.
     """
-    if Path(name).is_dir() and weights is None:
+    if weights is None and name not in models.names() and Path(name).is_dir():
         if options:
             raise InputError(f"{name} is a trained network, whose {next(iter(options))} is what it was trained with.")
         return load_trained(name)
@@ -118,7 +118,7 @@ def load_trained(folder):
 def build_trained(folder):
     """The `Colorizer` that `network.json` in a system's folder describes, without weights; also one of a single channel.
 
-    Raises InputError if there is no such file, or it describes no network.
+    Raises InputError if there is no such file, or it does not describe a network.
     """
     folder = Path(folder)
     description = _description(folder)
@@ -130,7 +130,9 @@ def build_trained(folder):
     except InputError:
         raise
     except Exception as error:  # what a run has not written can fail in any builder
-        raise InputError(f"{folder / 'network.json'} describes no network: run what wrote it again.") from error
+        raise InputError(
+            f"{folder / 'network.json'} does not describe a network: run the command that wrote it again."
+        ) from error
 
 
 def _description(folder):
@@ -138,7 +140,7 @@ def _description(folder):
     path = folder / "network.json"
     description = files.read_json(path, "description of a trained network")
     if not isinstance(description, dict):
-        raise InputError(f"{path} describes no network: run what wrote it again.")
+        raise InputError(f"{path} does not describe a network: run the command that wrote it again.")
     return description
 
 
@@ -181,7 +183,7 @@ def of_run(folder):
             found.append(Trained(label, None, system / f"best{_SUFFIX}", "run"))
     if not found:
         raise InputError(
-            f"No trained network lies in {folder}: name a run folder, runs/PAPER/KEY, whose systems have network.json and "
+            f"There is no trained network in {folder}: name a run folder, runs/PAPER/KEY, whose systems have network.json and "
             "best.weights.h5; repeating an older run's command adds the former."
         )
     return found

@@ -34,11 +34,11 @@ from PIL import Image
 
 from colorize_lib import files
 from colorize_lib.errors import InputError
-from colorize_lib.images import save_jpeg
+from colorize_lib.images import jpeg
 
 LENGTH = 20  # pictures of one round
-TOO_FAST = 1.0  # seconds: quicker answers are dropped, as in the paper
-SLOWEST = 3600.0  # seconds: somebody went away
+TOO_FAST = 1.0  # seconds: quicker answers are dropped, as in the released form
+SLOWEST = 3600.0  # seconds; a longer time means that the participant went away
 FORMS = ("single", "compare")
 SIDE = 1024  # pixels of a picture's longer side at most; those with less than half of it are enlarged to half
 _VERSION = 2  # of the prepared pictures
@@ -125,7 +125,7 @@ def _write(folder, trained, photographs, report):
             results = [Image.fromarray(network.colorize(photo)) for network in colorizers]
             for form, picture in {"real": photo, **dict(enumerate(results))}.items():
                 with files.atomic(folder / f"{_file(photograph.name)}-{form}.jpg") as path:
-                    save_jpeg(picture, path, 95, "4:4:4")
+                    path.write_bytes(jpeg(picture, 95, "4:4:4"))
         if report:
             report(done, len(photographs))
     if not credits:
@@ -162,7 +162,10 @@ COLUMNS += ("right", "seconds", "dropped")
 
 @dataclass(frozen=True)
 class Trial:
-    """One question. `colorized`: single form: the picture is colorized; compare: the right one of the two is."""
+    """One question.
+
+    `colorized`: in the single form, whether the picture is colorized; in the compare form, whether the right-hand one is.
+    """
 
     number: int
     form: str

@@ -16,4 +16,5 @@ from colorize_lib.color.lab import (
     sure_rgb,
     to_uint8,
     unit_rgb,
+    with_ab,
 )

@@ -10,7 +10,7 @@ as in gamut (section 2.1). Counted over sRGB, 229 points of the grid are colours
 both a and b, and 309 within 10: the corners of every 10×10 square that contains a colour. All 309 are among the 313 that the
 authors published. The other four, `BEYOND_GAMUT`, are more than 13 units from any colour of sRGB, although nearer points are
 not in the list. `gamut_bins` are the 309, which suffice to write every colour of sRGB as an average of bins; `released_bins`
-are the 313, which the public network needs; `square_bins` are the whole grid of Zhang et al. 2017.
+are the 313, which the public network needs.
 """
 
 import functools
@@ -59,23 +59,13 @@ def released_bins():
 
 
 @functools.cache
-def common_bins(chroma=85):
-    """Centres of the `gamut_bins` up to a `chroma`, √(a² + b²): (199, 2) for 85, the colours that photographs have.
+def common_bins():
+    """Centres of the `gamut_bins` up to a chroma, √(a² + b²), of 85, the colours that photographs have: (199, 2).
 
     Among a million pixels of ImageNet's photographs, fewer than a thousand are more saturated.
     """
     centres = gamut_bins()
-    return _frozen(centres[np.hypot(*centres.T) <= chroma])
-
-
-@functools.cache
-def square_bins():
-    """Centres of the whole grid from -110 to 110, (529, 2).
-
-    These are the classes of Zhang et al. 2017, "Real-Time User-Guided Image Colorization with Learned Deep Priors".
-    """
-    side = range(-REACH * GRID, REACH * GRID + 1, GRID)
-    return _frozen(list(itertools.product(side, side)))
+    return _frozen(centres[np.hypot(*centres.T) <= 85])
 
 
 def squared_distances(ab, centres):
@@ -106,21 +96,22 @@ def soft_code(squared_distances, neighbours, sigma):
     return indices, ops.softmax(closeness / (2 * sigma**2))
 
 
-def color_prior(images, centres, batch_size=64, stride=4):
+def color_prior(images, centres, batch_size=64):
     """Share of each bin in the colours of a training set, p of section 2.2.
+
+    As in the loss, every fourth pixel of a row and of a column is counted.
 
     Args:
         images: (n, height, width, 3) uint8 RGB, an array or `dataset.Images`.
         centres: (Q, 2).
         batch_size: number of images that are converted at once.
-        stride: every `stride`-th pixel of a row and of a column is counted, as in the loss.
 
     Returns:
         (Q,) float64 numpy array that sums to 1.
     """
     counts = np.zeros(len(centres))
     for start in range(0, len(images), batch_size):
-        ab = color.rgb_to_lab(images[start : start + batch_size][:, ::stride, ::stride])[..., 1:]
+        ab = color.rgb_to_lab(images[start : start + batch_size][:, ::4, ::4])[..., 1:]
         counts += np.bincount(np.ravel(ops.convert_to_numpy(nearest(ab, centres))), minlength=len(centres))
     return counts / counts.sum()
 
@@ -187,8 +178,8 @@ class BinCrossEntropy(keras.losses.Loss):
     """Cross entropy between predicted logits and softly encoded colours, rebalanced by class (section 2.1, equation 2).
 
     The target is (batch, height, width, 2), and the prediction (batch, h, w, Q) logits. If the target is a whole number of times
-    larger, every so many pixels are taken, as in the authors' released training network. The encoded target has only `neighbours`
-    numbers a pixel in memory, not Q.
+    larger, pixels are taken at that interval, as in the authors' released training network. The encoded target has only
+    `neighbours` numbers a pixel in memory, not Q.
 
     Args:
         centres: (Q, 2).
@@ -210,6 +201,8 @@ class BinCrossEntropy(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         factor = ops.shape(y_true)[1] // ops.shape(y_pred)[1]
+        if isinstance(factor, int):  # the sizes are known
+            factor = max(1, factor)
         target = y_true[:, ::factor, ::factor]
         if target.shape[1:3] != y_pred.shape[1:3] or y_pred.shape[-1] != len(self.centres):
             raise InputError(

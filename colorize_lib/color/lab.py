@@ -5,7 +5,7 @@ illuminant D65 and the 2° observer: L in [0, 100]; over sRGB, a spans -86.2…9
 also with mixed precision: bfloat16 would be wrong by up to 0.4 Lab units.
 
 The formulas are those of the textbook. For `power`, `cube_root` and `product`, `acceleration.lab` has faster versions in compiled
-training steps, in which `fused` makes one pass over memory of a function.
+training steps, in which `fused` turns a function into one pass over memory.
 
 References: IEC 61966-2-1 (sRGB); CIE 15:2004, section 8.2.1 (Lab). The constants are scikit-image's (`skimage.color`), which is
 the reference that the tests compare with.
@@ -183,8 +183,12 @@ def to_uint8(rgb):
 
 def _lightness(reference):
     """L of `reference`, which is (..., 3) RGB or already L, (..., 1)."""
-    reference = ops.convert_to_tensor(reference)
-    return ops.cast(reference, "float32") if reference.shape[-1] == 1 else rgb_to_lab(reference)[..., :1]
+    return ops.cast(reference, "float32") if np.shape(reference)[-1] == 1 else rgb_to_lab(reference)[..., :1]
+
+
+def with_ab(reference, ab):
+    """L of `reference`, as in `LabConvention.decode`, with ab (..., 2) in Lab units → RGB (..., 3) float32 in [0, 1]."""
+    return lab_to_rgb(ops.concatenate([_lightness(reference), ab], axis=-1))
 
 
 @dataclass(frozen=True)
@@ -229,7 +233,7 @@ class LabConvention:
         Returns:
             (..., 3) float32 RGB in [0, 1].
         """
-        return lab_to_rgb(ops.concatenate([_lightness(reference), self.ab(prediction)], axis=-1))
+        return with_ab(reference, self.ab(prediction))
 
 
 @dataclass(frozen=True)
@@ -267,7 +271,7 @@ class RgbConvention:
         """Prediction → RGB (..., 3) float32 in [0, 1]; with `keep_lightness` its L is replaced by that of `reference`."""
         if not keep_lightness:
             return self.rgb(prediction)
-        return lab_to_rgb(ops.concatenate([_lightness(reference), self.ab(prediction)], axis=-1))
+        return with_ab(reference, self.ab(prediction))
 
 
 @fused

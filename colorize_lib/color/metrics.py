@@ -68,13 +68,12 @@ def psnr_ab(truth, prediction):
     return psnr(truth, prediction, 1.0)
 
 
-def _gaussian_band(size, window=11, sigma=1.5):
-    """(size, size - window + 1) matrix, by which a product along an axis is the valid convolution with a Gaussian window."""
-    offsets = np.arange(window) - (window - 1) / 2
-    kernel = np.exp(-(offsets**2) / (2 * sigma**2))
-    band = np.zeros((size, size - window + 1), "float32")
+def _gaussian_band(size):
+    """(size, size - 10) matrix, by which a product along an axis is the valid convolution with SSIM's window."""
+    kernel = np.exp(-(np.arange(-5.0, 6.0) ** 2) / (2 * 1.5**2))
+    band = np.zeros((size, size - 10), "float32")
     for column in range(band.shape[1]):
-        band[column : column + window, column] = kernel / kernel.sum()
+        band[column : column + 11, column] = kernel / kernel.sum()
     return band
 
 

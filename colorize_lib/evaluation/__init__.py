@@ -4,5 +4,16 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["claims", "evaluate", "judges", "plots", "recorded", "regions", "report", "scores", "statistics"],
+    submodules=[
+        "claims",
+        "evaluate",
+        "judges",
+        "photographs",
+        "plots",
+        "recorded",
+        "regions",
+        "report",
+        "scores",
+        "statistics",
+    ],
 )

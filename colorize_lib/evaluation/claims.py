@@ -238,9 +238,9 @@ def table(judgements, decides=True):
 
 
 def shown(judgements, decides=True):
-    """`plots.Markdown`: the `table` of the claims that the run can judge, and a sentence on what the others wait for.
+    """`plots.Markdown`: the `table` of the claims that the run can judge, and a sentence on what the other claims need.
 
-    The sentences of the table begin at the left, and its numbers are not broken.
+    The table's sentences are left-aligned, and its numbers are not wrapped.
     """
     judged = [found for found in judgements if found.difference is not None]
     text = []

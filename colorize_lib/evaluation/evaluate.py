@@ -4,8 +4,6 @@ All metrics are computed in batches on the device from uint8 RGB. A system to be
 `predict_color(rgb) → (ab, rgb)`: a `Colorizer`, or one of the classes below.
 """
 
-import logging
-
 import keras
 import numpy as np
 from keras import ops
@@ -31,7 +29,7 @@ class ConstantColor:
     def predict_color(self, rgb):
         lightness = color.rgb_to_lab(rgb)[..., :1]
         ab = ops.zeros_like(lightness) + self.ab
-        return ab, color.lab_to_rgb(ops.concatenate([lightness, ab], axis=-1))
+        return ab, color.with_ab(lightness, ab)
 
 
 def constants(train, median=False):
@@ -88,7 +86,7 @@ class AtSize:
         seen = ops.image.resize(rgb, (self.size, self.size), interpolation="bicubic", antialias=True)
         ab, _ = self.system.predict_color(ops.clip(seen, 0.0, 1.0))
         ab = ops.image.resize(ab, rgb.shape[1:3], interpolation="bilinear", antialias=True)
-        return ab, color.lab_to_rgb(ops.concatenate([color.rgb_to_lab(rgb)[..., :1], ab], axis=-1))
+        return ab, color.with_ab(rgb, ab)
 
 
 class Scorer(keras.Model):
@@ -97,10 +95,10 @@ class Scorer(keras.Model):
     def __init__(self, system, columns):
         super().__init__(dtype="float32")
         self._columns = columns
-        self._system = _Untracked(system)
+        self._predict_color = system.predict_color  # the system itself would become a layer of the scorer
 
     def call(self, rgb):
-        return _measured(rgb, *self._system.value.predict_color(rgb), self._columns)
+        return _measured(rgb, *self._predict_color(rgb), self._columns)
 
 
 def _measured(rgb, ab, predicted, columns):
@@ -126,13 +124,6 @@ def _measured(rgb, ab, predicted, columns):
     return {column: functions[column]() for column in columns}
 
 
-class _Untracked:
-    """Hides a system from Keras, so that it does not become a layer of the scorer."""
-
-    def __init__(self, value):
-        self.value = value
-
-
 def score(system, images, batch_size=250, columns=(*METRICS, "mae_lightness")):
     """Score a system on every image.
 
@@ -153,8 +144,6 @@ def score(system, images, batch_size=250, columns=(*METRICS, "mae_lightness")):
 
     split = images if isinstance(images, Split) else Split.from_arrays(images)
     _check_size(system, *split.images.shape[1:3])
-    # TensorFlow mistakes the new function of each system for retracing, and warns.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     scorer = Scorer(system, columns)
     scorer.compile()
     table = pd.DataFrame(scorer.predict(feed(Batches(split, batch_size)), verbose=0))[[*columns]]

@@ -43,7 +43,8 @@ def colorized(system, split, batch_size=250):
 
     Args:
         system: object with `predict_color`, as `evaluate.score` takes it.
-        split: `data.Split`.
+        split: `dataset.Split`.
+        batch_size: images at once.
 
     Returns:
         `Split` of uint8 RGB in memory, with the split's labels, files and gray rows.

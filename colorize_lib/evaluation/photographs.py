@@ -16,8 +16,8 @@ from colorize_lib.evaluation.evaluate import HUES
 def without_colour(image):
     """The image without its colour: its L alone, as RGB."""
     lightness = color.lightness(image)
-    lab = ops.concatenate([lightness, ops.zeros_like(lightness), ops.zeros_like(lightness)], axis=-1)
-    return ops.convert_to_numpy(color.to_uint8(color.lab_to_rgb(lab)))
+    no_colour = ops.zeros((*lightness.shape[:-1], 2))
+    return ops.convert_to_numpy(color.to_uint8(color.with_ab(lightness, no_colour)))
 
 
 def table(true_lab, lab):

@@ -5,15 +5,15 @@ Curves are matplotlib figures. Pictures are `Pictures`, which a notebook shows a
 """
 
 import inspect
-import io
 import math
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from colorize_lib.images import save_jpeg
+from colorize_lib.images import jpeg
 
 SIDE = 160  # pixels of a picture's shorter side
 PAGE = 830  # pixels across: JupyterLab next to its sidebar, in a window of 1280, shows smaller what is wider
@@ -146,14 +146,14 @@ def curves(panels, label):
     """Panels next to each other, several curves in each.
 
     Args:
-        panels: {label of the vertical axis: {name: (x, y)}}. Where all panels have the same names, one legend stands for all.
+        panels: {label of the vertical axis: {name: (x, y)}}. Where all panels have the same names, they share one legend.
         label: of the horizontal axis.
     """
     shared = len({tuple(lines) for lines in panels.values()}) == 1
     size = (min(3.4 * len(panels), 6.5) + 1.8 if shared else 5 * len(panels) + 1.8, 3.2)
     figure, all_axes = _subplots(1, len(panels), figsize=size, squeeze=False, layout="constrained")
     for axes, (y_label, lines) in zip(all_axes[0], panels.items(), strict=True):
-        for number, (name, (x, y)) in enumerate(lines.items()):  # of curves that coincide both are seen
+        for number, (name, (x, y)) in enumerate(lines.items()):  # curves that coincide stay visible
             style = ("-", "--", "-.", ":")[number % 4]
             axes.plot(x, y, style, marker="o" if len(x) == 1 else None, label=name)
         _finish(figure, axes, label, y_label, legend=not shared or axes is all_axes[0, -1])
@@ -195,21 +195,21 @@ def shares(parts, label, colours):
     return _finish(figure, axes, label, "")
 
 
-def distributions(samples, label, bins=60, limit=None):
+def distributions(samples, label):
     """Histograms below each other over one axis, each with its median as a line.
+
+    The axis ends where all but 0.5 % of each sample's numbers are shown.
 
     Args:
         samples: {name: numbers}.
         label: of the axis, with the unit.
-        bins: of each histogram.
-        limit: upper end of the axis; None: what all but 0.5 % of each sample's numbers stay below.
     """
     size = (8, 0.55 * len(samples) + 0.9)
     figure, axes = _subplots(len(samples), 1, figsize=size, squeeze=False, sharex=True, layout="constrained")
-    limit = limit or max(float(np.percentile(values, 99.5)) for values in samples.values())
+    limit = max(float(np.percentile(values, 99.5)) for values in samples.values())
     for number, (axis, (name, values)) in enumerate(zip(axes[:, 0], samples.items(), strict=True)):
         look = dict(color="black" if number == 0 else "C0", alpha=0.6)
-        axis.hist(np.clip(values, 0, limit), np.linspace(0, limit, bins), density=True, **look)
+        axis.hist(np.clip(values, 0, limit), np.linspace(0, limit, 60), density=True, **look)
         axis.axvline(float(np.median(values)), color="C3")
         _finish(figure, axis, label if axis is axes[-1, 0] else "", "", legend=False)
         axis.set_yticks([axis.get_ylim()[1] / 2], [name])
@@ -235,12 +235,10 @@ class Pictures:
 
     def savefig(self, path, **options):
         """Write a JPEG, whatever the path's suffix. `options` are matplotlib's, for whom this method is called as well."""
-        save_jpeg(self.image, path, QUALITY, comment=self.comment)
+        Path(path).write_bytes(self._repr_jpeg_())
 
     def _repr_jpeg_(self):
-        data = io.BytesIO()
-        self.savefig(data)
-        return data.getvalue()
+        return jpeg(self.image, QUALITY, comment=self.comment)
 
     def __repr__(self):
         return f"pictures, {self.image.width}×{self.image.height} pixels"
@@ -337,8 +335,8 @@ def _wrapped(text, font, width):
     return lines
 
 
-def best_and_worst(scores, name, system, split, count=5, column="delta_e2000"):
-    """The best and the worst pictures of a system among those that have colour, each from a photograph of its own.
+def best_and_worst(scores, name, system, split, count=5):
+    """The best and the worst pictures of a system by ΔE2000 among those that have colour, each from a photograph of its own.
 
     Args:
         scores: `Scores`.
@@ -346,12 +344,11 @@ def best_and_worst(scores, name, system, split, count=5, column="delta_e2000"):
         system: object with `predict_color`.
         split: the `Split` that was scored. Patches of one photograph (FILE#LEFT,TOP,SIDE) count as one.
         count: pictures a row.
-        column: of the scores; lower must be better.
 
     Returns:
         `Pictures` of four rows, and the values of the best and of the worst.
     """
-    ranked = scores.values(name, column).sort_values()
+    ranked = scores.values(name, "delta_e2000").sort_values()
     sources = [file.partition("#")[0] for file in split.files] or list(range(len(split)))
     rows, captions, values = {}, {}, []
     for part, order in (("best", ranked.index), ("worst", ranked.index[::-1])):

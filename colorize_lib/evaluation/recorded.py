@@ -72,13 +72,13 @@ class Recorded:
     @property
     def paper(self):
         """Key of the paper."""
-        return self.manifest["notebook"].replace("_", "-")
+        return self.manifest["notebook"]
 
-    def pictures(self, name="photos"):
-        """The picture `name` as `plots.Pictures`, or None if there is none."""
+    def pictures(self):
+        """Its colorized photographs as `plots.Pictures`, or None if there is none."""
         from PIL import Image
 
-        for path in sorted(self.folder.glob(f"figures/{name}.*")):
+        for path in sorted(self.folder.glob("figures/photos.*")):
             with Image.open(path) as image:
                 return Pictures(image.convert("RGB"), image.info.get("comment", b""))
         return None
@@ -111,7 +111,7 @@ def show(paper, curve="loss", label="loss", columns=("psnr_rgb", "ssim", "delta_
     found = find(paper)
     if found is None:
         print(
-            f"No recorded run of {paper} lies here: results/ is part of the repository, not of the installed library."
+            f"There is no recorded run of {paper} here: results/ is part of the repository, not of the installed library."
         )
         return
     print(textwrap.fill(found.sentence(), 100))

@@ -9,19 +9,19 @@ import numpy as np
 from colorize_lib import color
 
 
-def superpixels(images, segments=40, compactness=0.1):
+def superpixels(images, segments=40):
     """Regions of similar lightness.
 
     Args:
         images: (n, height, width, 3), uint8 or float RGB in [0, 1].
         segments: approximate number of regions in an image.
-        compactness: weight of distance in space against difference in L; larger values make regions squarer.
 
     Returns:
         (n, height, width) int64: the number of each pixel's region, from 0.
     """
     from skimage.segmentation import slic
 
+    compactness = 0.1  # weight of distance in space against difference in L; larger values make regions squarer
     lightness = np.asarray(color.rgb_to_lab(np.asarray(images)))[..., 0] / 100
     return np.stack(
         [slic(image, segments, compactness, start_label=0, channel_axis=None) for image in lightness.astype("float64")]

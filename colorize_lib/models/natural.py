@@ -68,7 +68,7 @@ def natural(size=64, width=1.0):
     x = _up(x, skip8, scaled(160, width), "up8")
     x = _block(x, scaled(160, width), "same8_up")
     x = _up(x, skip4, scaled(128, width), "up4")
-    # From here in float32: bfloat16 cannot tell apart the likely bins.
+    # From here in float32: bfloat16 cannot tell the likely bins apart.
     x = layers.Conv2D(len(common_bins()), 1, dtype="float32", name="class_logits")(x)
     # x - moving_mean, as `Normalization` computes it, which cannot be exported to ONNX.
     x = layers.BatchNormalization(

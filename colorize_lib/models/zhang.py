@@ -131,7 +131,7 @@ def siggraph17(size=256, width=1.0, hints=False, classes=False):
         size: a multiple of 8, or None; the paper's is 256.
         width: factor on the filters; not on the classes.
         hints: take the user's colours as inputs; False: there are none. The weights are the same.
-        classes: also return logits over `bins.square_bins()`, the paper's side task.
+        classes: also return logits over the 529 bins of the whole grid from -110 to 110, the paper's side task.
 
     Raises:
         InputError: impossible size or width.

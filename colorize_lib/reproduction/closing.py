@@ -25,7 +25,7 @@ def aligned(rows):
 def table(path):
     """`paper_vs_here.csv` as text: a narrow table for each metric with the paper's number next to ours.
 
-    Metrics of one column stand next to each other as far as they fit.
+    Metrics with one column are placed next to each other where they fit.
     """
     rows = files.read_csv(path)
     system, *names = rows[0]
@@ -63,7 +63,7 @@ def _lines(columns):
 
 
 def heading(folder):
-    """What stands above the table of a run in `folder`."""
+    """The heading of the table of a run in `folder`."""
     return "Paper vs. here" if Path(folder).parent.name in papers.KEYS else "All systems"
 
 

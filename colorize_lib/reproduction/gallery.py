@@ -17,7 +17,7 @@ from colorize_lib.reproduction import results, standalone
 
 WIDTH = 9.2  # inches, a column of GitHub's pages
 NARROW = 500  # pixels of a picture that leaves room for another one next to it
-EACH = 9  # up to so many networks have a panel of their own; more share one
+EACH = 9  # up to this many networks get their own panels; more share one
 GRAY = "#808080"  # of text and axes, which are legible on a light and on a dark screen
 # Text stays text, and the same numbers give the same file.
 LOOK = {"svg.fonttype": "none", "svg.hashsalt": "colorize", "font.family": "sans-serif", "font.size": 10}
@@ -30,7 +30,7 @@ BEGIN, END = "<!-- papers: made by `make results` -->", "<!-- end of papers -->"
 
 @contextlib.contextmanager
 def _figure(height, rows=1, columns=1):
-    """Yield a figure of so many panels, all of the same size, and an empty list that gets the text of its SVG file."""
+    """Yield the panels of a figure, all of the same size, and an empty list that gets the text of its SVG file."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -57,7 +57,11 @@ def curves(histories, groups=None):
     Returns:
         The text, or None if no history has a loss.
     """
-    shown = {name: rows for name, rows in histories.items() if any(math.isfinite(_loss(row)) for row in rows)}
+    shown = {
+        name: rows
+        for name, rows in histories.items()
+        if any(math.isfinite(row.get("loss", row.get("val_loss", math.nan))) for row in rows)
+    }
     if not shown:
         return None
     own = len(shown) <= EACH
@@ -90,10 +94,6 @@ def curves(histories, groups=None):
         for panel in panels[len(shown) :]:
             panel.set_axis_off()
     return text[0]
-
-
-def _loss(row):
-    return row.get("loss", row.get("val_loss", math.nan))
 
 
 def run_curves(run):
@@ -195,7 +195,7 @@ def write_strips(root):
 
 
 def pictures(run):
-    """The figures of a run as [[(name, caption)]]: two narrow ones stand next to each other."""
+    """The figures of a run as [[(name, caption)]]: two narrow ones are placed next to each other."""
     from PIL import Image
 
     groups, single = [], False
@@ -220,13 +220,11 @@ def missing(run):
 # The text.
 
 
-def _cell(text):
-    return str(text).replace("|", "\\|").replace("\n", " ")
-
-
-def _markdown_table(header, rows):
-    lines = [f"| {' | '.join(map(_cell, header))} |", f"|{' --- |' * len(header)}"]
-    return [*lines, *(f"| {' | '.join(map(_cell, row))} |" for row in rows), ""]
+def _table(header, rows):
+    """A table in Markdown, which ends with an empty line."""
+    lines = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in (header, *rows)]
+    first, *others = [f"| {' | '.join(line)} |\n" for line in lines]
+    return "".join([first, f"|{' --- |' * len(header)}\n", *others, "\n"])
 
 
 def _link(paper, text):
@@ -243,7 +241,7 @@ def papers_table():
         notebook = f"[{paper}](notebooks/{published['notebook']}.ipynb)"
         title = f"{published['authors']}{year}, {_link(paper, published['title'])}"
         rows.append([notebook, title, line["paper"], line["here"], line["budget"]])
-    return "\n".join([BEGIN, "", *_markdown_table(["notebook", "paper", "its number", "ours", "budget"], rows), END])
+    return f"{BEGIN}\n\n{_table(['notebook', 'paper', 'its number', 'ours', 'budget'], rows)}{END}"
 
 
 def write_papers_table(path):
@@ -277,15 +275,15 @@ def readme():
         rows.append([f"[{section.paper}](#{section.paper}){f'<br>{tag}' if (root / picture).exists() else ''}", *cells])
     sections += [results.section("comparison")] if results.collected("comparison") else []
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
-    environment.filters["cell"] = _cell
     template = environment.from_string(Path(__file__).with_name("readme.md.jinja").read_text(encoding="utf-8"))
     text = template.render(
         rows=rows,
         sections=sections,
         natural=_natural(),
         costs=costs(sections),
-        still_missing=results.still_missing(),
+        still_missing=results.explained().get("missing"),
         published=papers.published,
+        table=_table,
         pictures=pictures,
         missing=missing,
         link=_link,

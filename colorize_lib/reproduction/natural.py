@@ -5,7 +5,7 @@ Each size is one system of the run, `size64`, `size96`, …, which starts with t
 part of a photograph, mirrored half of the time. The loss is the rebalanced cross entropy over colour bins of Zhang, Isola and Efros
 2016, section 2.2.
 
-The quick profile does the same with the bundled photographs, a fourth of the filters, and a few steps. It shows that the training
+The quick profile does the same with the bundled photographs, a quarter of the filters, and a few steps. It shows that the training
 works; its network is of no use.
 
 `train` takes opened datasets; the command line opens them. In addition to the files of every run, the run folder holds
@@ -97,6 +97,9 @@ class Mixture(Batches):
         self.splits = splits
         super().__init__(splits[0], batch_size, seed, transform=transform, epoch_images=images)
         self.split = _Together(splits)
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
 
     def __len__(self):
         return max(1, self.images // self.batch_size)
@@ -313,15 +316,13 @@ def decodings(network, photographs, grid=GRID):
             decoding = distribution.Rebalanced(colorizer.decode.log_weights, taken_back, temperature)
             ab = decoding(logits, None, colorizer.centres)
             ab = ops.image.resize(ab, true_lab.shape[1:3], interpolation="bilinear")
-            rgb = color.lab_to_rgb(
-                ops.concatenate([true_lab[..., :1], ab], axis=-1)
-            )  # only colours that a screen can show
+            rgb = color.with_ab(true_lab[..., :1], ab)  # only colours that a screen can show
             found = measure.summary(measure.table(true_lab, color.rgb_to_lab(rgb)))
             rows.append({"group": group, "taken_back": taken_back, "temperature": temperature, **found})
     return pd.DataFrame(rows)
 
 
-def chosen_size(networks, bundled, grid=GRID):
+def chosen_size(networks, bundled):
     """The size at which photographs are seen: the one whose nearest decoding has the lowest ΔE2000 on the bundled photographs.
 
     Only these validation photographs are reductions of large ones, as the photographs of users are; the others are no larger than
@@ -330,9 +331,8 @@ def chosen_size(networks, bundled, grid=GRID):
     Args:
         networks: {size: network}, as returned by `complete`.
         bundled: uint8 images (n, height, width, 3).
-        grid: as in `decodings`.
     """
-    return min(networks, key=lambda size: decodings(networks[size], {"bundled": bundled}, grid)["delta_e2000"].min())
+    return min(networks, key=lambda size: decodings(networks[size], {"bundled": bundled})["delta_e2000"].min())
 
 
 def chosen_range(network, photographs, grid=GRID):
@@ -377,16 +377,22 @@ def unseen(folder, classes, count=TEST_PHOTOGRAPHS, seed=0):
         count: number of photographs; those with a mean chroma below `TEST_CHROMA` are left out.
 
     Raises:
-        InputError: there is no such folder, or it has fewer.
+        InputError: there is no such folder, it has fewer, or a file is not a photograph.
     """
     if not Path(folder).is_dir():
         raise InputError(
             f"There is no folder {folder}, here or in the data home: PHOTOS names a folder of photographs."
         )
-    paths = sorted(path for path in Path(folder).glob("*_*") if path.name.partition("_")[0] not in classes)
+    paths = sorted(
+        path for path in Path(folder).glob("*_*") if path.is_file() and path.name.partition("_")[0] not in classes
+    )
     found = {}
     for number in np.random.default_rng(seed).permutation(len(paths)):
-        image = Image.fromarray(decode(paths[number])).convert("RGB")  # files without colour have one channel
+        try:
+            pixels = decode(paths[number])
+        except InputError as error:
+            raise InputError(f"Cannot read {paths[number]}: {error}.") from error
+        image = Image.fromarray(pixels).convert("RGB")  # files without colour have one channel
         image.thumbnail((TEST_SIDE, TEST_SIDE), Image.Resampling.LANCZOS)
         image = np.asarray(image)
         if float(metrics.chroma(color.rgb_to_lab(image[None]))[0]) >= TEST_CHROMA:

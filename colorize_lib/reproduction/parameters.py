@@ -55,6 +55,9 @@ KNOWN = {
 
 # These do not change how a network is trained, and so do not change the run folder's key.
 _NOT_IN_KEY = ("profile", "systems", "run", "devices", "photos", "keep")
+# Parameters that name a dataset or a folder, and the datasets of `data_prep.registry`, which come before folders of their names.
+_DATA = ("dataset", "scenes", "labels")
+_DATASETS = ("tiny-imagenet", "cifar10", "coco", "yosemite", "places", "flickr", "photos", "folder")
 # Parameters of every notebook, with the values for profiles that lack them.
 _COMMON = {"run": None, "systems": None, "seed": 0, "devices": None, "keep": "best"}
 
@@ -251,6 +254,11 @@ def _expected(known):
     return f"{kind} of at least {known.low:g}" if known.low is not None else kind
 
 
+def _here(text):
+    """The path that `text` names in the current folder: the notebook runs in another one."""
+    return Path(text).expanduser().absolute()
+
+
 def parse(assignments):
     """["EPOCHS=3", …] from a command line → {"EPOCHS": 3}, with values of the parameters' types.
 
@@ -265,8 +273,10 @@ def parse(assignments):
         values[name] = text
         if text == "" or known is None or known.many:
             continue
-        if known.path and text not in known.choices:
-            path = Path(text).expanduser().absolute()  # the notebook runs in another folder
+        if name.lower() in _DATA:
+            values[name] = str(_here(text)) if text not in _DATASETS and _here(text).is_dir() else text
+        elif known.path and text not in known.choices:
+            path = _here(text)
             in_data_home = not path.exists() and (files.data_home() / text).exists()
             values[name] = text if in_data_home else str(path)
         else:

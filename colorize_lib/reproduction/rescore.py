@@ -23,8 +23,8 @@ from colorize_lib.training.colorizer import Colorizer, ensemble
 _PUBLISHED = {"polychromify": "table2"}
 LARGEST = 5_000_000  # bytes of a network's weights in results/
 _COLUMNS = ("psnr_rgb", "ssim")
-# Systems of two networks, one for each channel.
-_JOINED = {"polychromify": ("polychromify_ab", "polychromify_a", "polychromify_b")}
+# Systems that join several networks.
+PARTS = {"polychromify_ab": ("polychromify_a", "polychromify_b")}
 
 
 def options(folder):
@@ -58,7 +58,7 @@ def rescore(folder, dataset, build, photos=None, public=None, keep="last"):
     folder = Path(folder)
     _, _, manifest = options(folder)
     _check_data(manifest, dataset)
-    paper, parameters = manifest["notebook"].replace("_", "-"), manifest["parameters"]
+    paper, parameters = manifest["notebook"], manifest["parameters"]
     systems, parts = _systems(folder, paper, build)
     train = dataset["train"].limit(parameters.get("train_limit"), parameters["seed"])
     test = dataset["test"].limit(parameters.get("test_limit"), parameters["seed"])
@@ -69,8 +69,7 @@ def rescore(folder, dataset, build, photos=None, public=None, keep="last"):
         raise InputError(f"{folder} has neither weights nor scores: run `{manifest['command']}` again.")
     scores = Scores.read(folder, keep)
     for name, figure in _figures(folder, paper, systems, scores, test, photos).items():
-        with files.atomic(folder / "figures" / f"{name}.{getattr(figure, 'format', 'png')}") as path:
-            figure.savefig(path, dpi=100, bbox_inches="tight")
+        runs.save_figure(figure, folder, name)
     return scores, _write(folder, paper, manifest, scores, len(train))
 
 
@@ -108,12 +107,13 @@ def _systems(folder, paper, build):
     """{name: `Colorizer`} of all networks with weights in the folder, and the parts of joined systems."""
     described = [path.parent for path in sorted(folder.glob("*/network.json"))]
     found = {place.name: build(place) for place in described if list(place.glob("*.weights.h5"))}
-    joined, *halves = _JOINED.get(paper, ("",))
     parts = {}
-    if halves and set(halves) <= set(found):
-        parts[joined] = {name: found[name].network for name in halves}
-        found[joined] = Colorizer(ensemble(joined, *parts[joined].values()), paper)
-    return {name: system for name, system in found.items() if name not in halves}, parts
+    for joined, halves in PARTS.items():
+        if set(halves) <= set(found):
+            parts[joined] = {name: found[name].network for name in halves}
+            found[joined] = Colorizer(ensemble(joined, *parts[joined].values()), paper)
+    joined_ones = {name for halves in PARTS.values() for name in halves}
+    return {name: system for name, system in found.items() if name not in joined_ones}, parts
 
 
 def _write(folder, paper, manifest, scores, training_images):
@@ -182,5 +182,4 @@ def bundle_weights(folder, place, keep):
 def claims_table(folder, keep="last"):
     """The claims of a scored run's paper, with verdicts, as a table of text."""
     _, _, manifest = options(folder)
-    paper = manifest["notebook"].replace("_", "-")
-    return table(judge_all(paper, Scores.read(folder, keep), histories(folder)))
+    return table(judge_all(manifest["notebook"], Scores.read(folder, keep), histories(folder)))

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from colorize_lib import papers
 from colorize_lib.errors import InputError, reason
-from colorize_lib.evaluation import scores, statistics
+from colorize_lib.evaluation import claims, scores, statistics
 from colorize_lib.reproduction import rescore, standalone
 from colorize_lib.reproduction.closing import is_constant
 
@@ -49,7 +49,9 @@ _ACCURACY = ("validation_accuracy", "best_validation_larger_channel_accuracy", "
 METRICS = {name: Metric(found.heading, found.digits, found.sign) for name, found in scores.QUANTITIES.items()} | {
     "psnr_ab": Metric("validation PSNR of ab, dB ↑", 2, 1, ("validation_psnr_ab", "best_validation_psnr_ab")),
     "minutes": Metric("minutes of training", 0),
-    "larger_channel": Metric("accuracy (larger channel right), % ↑", 1, 1, _ACCURACY, "accuracy", scale=100),
+    "larger_channel": Metric(
+        "best validation accuracy (larger channel right), % ↑", 1, 1, _ACCURACY, "accuracy", scale=100
+    ),
     "learning_rate": Metric("best learning rate", None),
     "train_mae": Metric("training MAE ↓", 4, -1),
     "validation_mae": Metric("validation MAE ↓", 4, -1),
@@ -61,8 +63,6 @@ METRICS = {name: Metric(found.heading, found.digits, found.sign) for name, found
 METRICS["delta_e2000"] = replace(METRICS["delta_e2000"], digits=1)  # the intervals support no second one
 # Verdicts on claims that a run does not test, and the reasons.
 UNTESTED = {"not run": "not all run", "not comparable": "not scored after equally many epochs"}
-# Systems that join several networks.
-PARTS = {"polychromify_ab": ("polychromify_a", "polychromify_b")}
 
 
 @dataclass
@@ -102,20 +102,20 @@ class RunFolder:
 
     @property
     def paper(self):
-        return self.manifest["notebook"].replace("_", "-")
+        return self.manifest["notebook"]
 
     def epochs(self, system):
-        """Epochs of the system's networks, if the run tells them."""
+        """Epochs of the system's networks, if the run records them."""
         known = self.metrics.get("epochs", {})
-        return [known[part] for part in PARTS.get(system, (system,)) if part in known]
+        return [known[part] for part in rescore.PARTS.get(system, (system,)) if part in known]
 
     def scored(self, system):
-        """The scored epoch as text. Older runs do not tell it: they scored the best one by validation."""
+        """The scored epoch as text. Older runs do not record it: they scored the best one by validation."""
         if "epoch" in self.systems.get(system, {}):
             epoch = self.systems[system]["epoch"]
             return "–" if epoch == "0" else epoch
         found = []
-        for part in PARTS.get(system, (system,)):
+        for part in rescore.PARTS.get(system, (system,)):
             if rows := scores.history(self.folder, part.partition(" (")[0]):
                 found.append(f"{scores.best_row(rows)['epoch']:g}")
         return " + ".join(found if len(set(found)) > 1 else found[:1]) or "–"
@@ -275,7 +275,7 @@ class Section:
         paper: its key.
         headline: {"claim", "paper", "here", "budget", "verdict"}, the row of the first table.
         runs: the recorded runs, the best first; `letters` are {id of a run: its letter} if there are several, and `sentences` has
-            one text about each, followed by what is to know about several of them.
+            one text about each, followed by remarks on several of them.
         tables: tables of numbers.
         claims: up to two tables: claims with a verdict, and claims that the runs do not test.
         differences, failures: lines about what differs from the paper, and about what went wrong.
@@ -296,7 +296,9 @@ def section(paper):
     """The `Section` of a paper, from `results/` and `papers.toml`; without a recorded run, its systems are "not run"."""
     found = collected(paper)
     published = papers.published(paper)
-    words = _explanations(paper, found)
+    words = explained().get(paper, {})
+    if not found or words.get("run") != found[0].manifest["finished"]:
+        words = {}  # they are about another run
     letters = {id(run): letter for run, letter in zip(found, "abcdefgh", strict=False)} if len(found) > 1 else {}
     sentences = [(f"**Run {letters[id(run)]}.** " if letters else "") + _sentence(run) for run in found]
     sentences = [*sentences, *_remarks(found, letters)] or ["Not run on the paper's data yet."]
@@ -308,13 +310,16 @@ def section(paper):
         name for layout in published["tables"] if layout.get("only") for name in published[layout["published"]]
     }
     for layout in published["tables"]:
-        rows = {key: _row(value) for key, value in published.get(layout.get("published"), {}).items()}
+        rows = published.get(layout.get("published"), {})
+        # A row is a number if there is only one metric.
+        rows = {key: row if isinstance(row, dict) else {"accuracy": row} for key, row in rows.items()}
         systems = [*rows, *(() if found and not rows else layout.get("systems", ()))]
         if not layout.get("only"):
             systems += [name for name in best if name not in elsewhere]
         systems = [name for name in dict.fromkeys(systems) if re.search(layout.get("rows", ""), name)]
         if "sort" in layout:
-            systems.sort(key=lambda name: _order(best[name], name, layout["sort"]))
+            sign, metric = METRICS[layout["sort"]].sign, layout["sort"]
+            systems.sort(key=lambda name: -sign * _mean(best[name].find(name, metric) or math.inf))
         systems.sort(key=is_constant)  # stable: constants come last
         shown.tables.append(_table(layout, systems, rows, best, letters))
         for system in rows:
@@ -323,31 +328,14 @@ def section(paper):
                 why = words.get("differs", {}).get(system, "not explained yet")
                 outside = " and ".join(heading.rstrip(" ↑↓").removesuffix(", dB") for heading in outside)
                 shown.differences.append(f"{_name(system)}, {outside}: {why}.")
-    shown.claims = _claims(found, words.get("claims", {}))
+    shown.claims = _claims(found, words.get("claims", {}), [claim.sentence for claim in claims.of_paper(paper)])
     return shown
 
 
-def _order(run, system, metric):
-    """The key that sorts the better systems first."""
-    return -METRICS[metric].sign * _mean(run.find(system, metric) or math.inf)
-
-
-def _row(value):
-    """A published row as a dictionary; `papers.toml` has a number if there is only one metric."""
-    return value if isinstance(value, dict) else {"accuracy": value}
-
-
-def _explanations(paper, found):
-    """The words about a paper's best run, {} if they are about another run."""
+def explained():
+    """`results/explanations.toml`: words about the papers' best runs, and "missing", what no run has: "what", "command", "time"."""
     path = ROOT / "results" / "explanations.toml"
-    words = tomllib.loads(path.read_text(encoding="utf-8")).get(paper, {}) if path.exists() else {}
-    return words if found and words.get("run") == found[0].manifest["finished"] else {}
-
-
-def still_missing():
-    """What no recorded run has: [{"what", "command", "time"}] from `results/explanations.toml`."""
-    path = ROOT / "results" / "explanations.toml"
-    return tomllib.loads(path.read_text(encoding="utf-8")).get("missing", []) if path.exists() else []
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def _headline(paper, found, words):
@@ -420,21 +408,29 @@ def duration(hours):
 
 
 def _remarks(found, letters):
-    """What is to know about the numbers of older runs, each sentence once, with the runs that it is about."""
+    """Remarks on the numbers of older runs, each sentence once, with the runs that it is about."""
     about = {}
     for run in found:
         remarks = []
         if "all_images" not in run.metrics:
             remarks.append(
-                "Scores were not yet kept by image: numbers are averages over all images, unless a column says otherwise."
+                "This run did not keep the scores of each image: numbers are averages over all images, unless a column "
+                "says otherwise."
             )
         if fixes := run.manifest.get("predates"):
-            remarks.append(f"Recorded before {' and '.join(map(str, fixes))}: a repetition would give other numbers.")
+            remarks.append(
+                f"Recorded before {' and '.join(map(str, fixes))}: repeating it would give different numbers."
+            )
         if remarks:
             about.setdefault(" ".join(remarks), []).append(letters.get(id(run)))
     if not letters:
         return [*about]
-    return [f"**Run{'s' * (len(runs) > 1)} {' and '.join(runs)}.** {text}" for text, runs in about.items()]
+    found = []
+    for text, runs in about.items():
+        if len(runs) > 1:
+            text = text.replace("This run", "These runs").replace("repeating it", "repeating them")
+        found.append(f"**Run{'s' * (len(runs) > 1)} {' and '.join(runs)}.** {text}")
+    return found
 
 
 def _mean(value):
@@ -446,8 +442,9 @@ def _of_systems(values, system):
     """A system's entry in {system: number}; for a joined system, the sum over its parts if each has one."""
     if not isinstance(values, dict):
         return None
-    if system in PARTS and system not in values and all(part in values for part in PARTS[system]):
-        return sum(_mean(values[part]) for part in PARTS[system])
+    parts = rescore.PARTS.get(system)
+    if parts and system not in values and all(part in values for part in parts):
+        return sum(_mean(values[part]) for part in parts)
     return values.get(system)
 
 
@@ -576,7 +573,7 @@ def _epochs(run, system):
         return "not run"
     ours = [f"{_mean(value):g}" for value in run.epochs(system)]
     planned = papers.published(run.paper).get("epochs", {})
-    networks = [part.partition(" (")[0] for part in PARTS.get(system, (system,))]
+    networks = [part.partition(" (")[0] for part in rescore.PARTS.get(system, (system,))]
     paper = [planned[network] for network in networks if network in planned]
     if not ours:
         return "–"
@@ -597,12 +594,12 @@ def _bold(values, metric, systems):
     return texts
 
 
-def _claims(found, words):
+def _claims(found, words, sentences):
     """The verdicts on the paper's claims, from the first run that has any: those that it tests, and the others.
 
     A run's `claims` are {claim: {"verdict", "difference", "low", "high", "epochs", "unit"}}, or {"verdict", "per_seed"}, or, in
-    older runs, a list of difference, low, high, and verdict. `words` has sentences for the claims of older runs: {claim:
-    [sentence, verdict]}.
+    older runs, a list of difference, low, high, and verdict. `words` has today's sentences for the claims of older runs: {claim:
+    [sentence, verdict]}. The paper's claims are today `sentences`; those that a run with scores by image lacks are "not run".
     """
     for run in found:
         rows = []
@@ -626,6 +623,9 @@ def _claims(found, words):
             rows.append(
                 [sentence, other[0] if other else verdict, f"{text} ({unit})" if unit and mean is not None else text]
             )
+        if rows and "all_images" in run.metrics:
+            there = [row[0] for row in rows]
+            rows += [[sentence, "not run", "–"] for sentence in sentences if sentence not in there]
         tested = [row for row in rows if row[1] not in UNTESTED]
         others = [row for row in rows if row[1] in UNTESTED]
         reasons = " or ".join(UNTESTED[verdict] for verdict in dict.fromkeys(row[1] for row in others))

@@ -64,7 +64,10 @@ def state_variables(model):
 
 @contextlib.contextmanager
 def as_before(model):
-    """A block that trains the model, which then gets its weights, optimizers, and random seeds back; the model must be built."""
+    """Run a block that trains the model, and restore its weights, optimizers, and random seeds afterwards.
+
+    The model must be built.
+    """
     variables = state_variables(model)
     values = [np.array(variable) for variable in variables]
     try:

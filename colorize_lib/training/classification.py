@@ -50,6 +50,6 @@ def require_labels(dataset, *splits):
     name = dataset.manifest["name"]
     if len(dataset.classes) < 2 or any(np.min(dataset[split].labels, initial=0) < 0 for split in splits):
         raise InputError(
-            f"The images of {name!r} have no class labels, which the classifier of gray images needs: choose a dataset "
-            "with labels, such as LABELS=tiny-imagenet, or a folder with a subfolder for each class."
+            f"The images of {name!r} have no class labels, which a classifier needs: choose a dataset with classes, such as "
+            "tiny-imagenet, or a folder with a subfolder for each class."
         )

@@ -218,7 +218,7 @@ def _joined(rgb, maps):
     """RGB (n, 3), uint8 or float in [0, 1], with the colour of ab (n, 2) or of slopes and offsets (n, 4)."""
     lightness = color.lightness(rgb)
     ab = maps if maps.shape[-1] == 2 else maps[..., :2] * lightness + maps[..., 2:]
-    joined = color.lab_to_rgb(ops.concatenate([lightness, ab], axis=-1))  # clipped to [0, 1]
+    joined = color.with_ab(lightness, ab)  # clipped to [0, 1]
     return color.to_uint8(joined) if ops.dtype(rgb) == "uint8" else joined
 
 

@@ -41,7 +41,7 @@ def training_bytes(model, batch_size):
 
 
 class _Clock(keras.callbacks.Callback):
-    """How many batches were learned at what time; it stops the training so many `seconds` after the first of them."""
+    """Records when each batch had been learned, and stops the training `seconds` after the first one."""
 
     def __init__(self, seconds):
         super().__init__()

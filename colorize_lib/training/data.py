@@ -21,7 +21,7 @@ class Batches(keras.utils.PyDataset):
         labels: also yield the labels.
         transform: function (images, numpy Generator) → images, such as random crops; its randomness depends on
             (`seed`, epoch, batch).
-        epoch_images: images of an epoch, which begins where the epoch before ended in the endless sequence of passes over the
+        epoch_images: images in an epoch, which begins where the previous one ended in an endless sequence of passes over the
             split; None: one pass.
     """
 

@@ -16,6 +16,8 @@ centres (Q, 2) to ab (batch, h, w, 2). `model.decoded("mode")` is the same netwo
 References: Zhang, Isola, Efros 2016, "Colorful Image Colorization", section 2; George 2022, "Model", "CNN+MRF Model".
 """
 
+from functools import lru_cache
+
 from keras import ops
 
 from colorize_lib import color
@@ -70,10 +72,11 @@ class DistributionColorizer(Colorizer):
     def __init__(self, network, convention, centres, decoding="annealed_mean", accelerate=True):
         super().__init__(network, convention, accelerate=accelerate)
         size, (rows, columns, count) = network.input_shape[1:3], network.output_shape[1:]
-        if count != len(centres) or size[0] % rows or size[0] // rows * columns != size[1]:
+        fixed = None not in (*size, rows, columns)
+        if not fixed or count != len(centres) or size[0] % rows or size[0] // rows * columns != size[1]:
             raise InputError(
                 f"{network.name} maps {size} pixels to {(rows, columns)} distributions over {count} bins, and there are "
-                f"{len(centres)} centres: build it with as many bins, at a size that is a multiple of 8."
+                f"{len(centres)} centres: build it with as many bins, at a fixed size that is a multiple of 8."
             )
         if isinstance(decoding, str) and decoding not in DECODINGS:
             raise InputError(f"There is no decoding {decoding!r}: the decodings are {', '.join(DECODINGS)}.")
@@ -96,7 +99,7 @@ class DistributionColorizer(Colorizer):
         logits, coarse = self.distribution(rgb)
         ab = self.decode(logits, coarse, self.centres)
         ab = ops.image.resize(ab, ops.shape(rgb)[1:3], interpolation="bilinear")
-        return ab, color.lab_to_rgb(ops.concatenate([color.rgb_to_lab(rgb)[..., :1], ab], axis=-1))
+        return ab, color.with_ab(rgb, ab)
 
 
 class Rebalanced:
@@ -141,11 +144,17 @@ class VividColorizer(DistributionColorizer):
         log_weights = network.get_layer("rebalancing").moving_mean  # the variable: weights may be loaded later
         chosen = [(1 - vivid) * low + vivid * high for low, high in zip(*ends, strict=True)]
         super().__init__(network, "zhang", bins.common_bins(), Rebalanced(log_weights, *chosen))
-        self.vivid, self.ends = vivid, ends
+        self.vivid = vivid
+        # Each new colorizer compiles its functions again, which takes far longer than a photograph.
+        self._at = lru_cache(8)(lambda vivid: VividColorizer(network, vivid, ends))
 
     def at(self, vivid):
         """The same network, with shared weights, from careful (0) to vivid (1); None: this colorizer."""
-        return self if vivid is None else VividColorizer(self.network, vivid, self.ends)
+        if vivid is None or vivid == self.vivid:
+            return self
+        found = self._at(float(vivid))
+        found.guided = self.guided
+        return found
 
     def predict_ab(self, photo, vivid=None):
         """Like `Colorizer.predict_ab`, from careful (0) to vivid (1); None: as this colorizer was made."""

@@ -9,16 +9,6 @@ import keras
 from colorize_lib.driver import INTERVAL, report
 
 
-class _Line:
-    """Text that a notebook shows without quotation marks."""
-
-    def __init__(self, text):
-        self._text = text
-
-    def __repr__(self):
-        return self._text
-
-
 class _Clock:
     """Predicts the seconds of a number of steps from the measured ones, except the first, which compiles."""
 
@@ -60,7 +50,7 @@ class Progress(keras.callbacks.Callback):
         if "ipykernel" in sys.modules:
             from IPython.display import display
 
-            self._display = display(_Line(f"{self._system}: compiling"), display_id=True)
+            self._display = display({"text/plain": f"{self._system}: compiling"}, raw=True, display_id=True)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
@@ -107,7 +97,7 @@ class Progress(keras.callbacks.Callback):
         line = f"{self._system}: epoch {self._epoch + 1}/{self._epochs} ({share:.0%}), {loss}{left}"
         report(line)
         if self._display is not None:
-            self._display.update(_Line(line))
+            self._display.update({"text/plain": line}, raw=True)
 
 
 def _duration(seconds):

@@ -57,7 +57,8 @@ def difference(before, now):
             if part == "code":
                 same = zip(was or "", becomes or "", strict=False)
                 start = max(0, next((i for i, (a, b) in enumerate(same) if a != b), 0) - 30)
-                return f"the code was `{_shown(was, start)}` and is now `{_shown(becomes, start)}`"
+                was, becomes = (f"`{_shown(line, start)}`" if line else "nothing" for line in (was, becomes))
+                return f"the code was {was} and is now {becomes}"
             words = [f"{path[i]} {path[i + 1]}" if isinstance(path[i + 1], int) else path[i] for i in _named(path)]
             return f"{' of '.join(reversed(words))} was {_shown(repr(was))} and is now {_shown(repr(becomes))}"
     return None
@@ -81,10 +82,10 @@ def _first(before, now, path):
     return next(filter(None, (_first(was, becomes, [*path, key]) for key, was, becomes in pairs)), None)
 
 
-def _shown(text, start=0, length=80):
+def _shown(text, start=0):
     text = str(text)[start:]
     text = " ".join(("…" * (start > 0) + text).split())
-    return text if len(text) <= length else text[: length - 1] + "…"
+    return text if len(text) <= 80 else text[:79] + "…"
 
 
 def _data(batches):

@@ -14,8 +14,8 @@ A run folder, `runs/NOTEBOOK/KEY/`, holds
     SYSTEM/best.weights.h5, last.weights.h5   the weights of the best epoch by validation, and of the last
     SYSTEM/state.npz     everything that a training needs to resume: variables, optimizer, random seeds, epoch
 
-KEY consists of the profile and a hash of the parameters, so that another configuration never continues this one. Each file is
-written under a temporary name and then renamed, so that a killed process leaves no half-written file.
+KEY is the name given by RUN=, or the profile and a hash of the parameters, so that another configuration never continues this
+one. Each file is written under a temporary name and then renamed, so that a killed process leaves no half-written file.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ from colorize_lib.training.colorizer import describe, load_weights
 
 FORMAT = 1
 KEEP = ("best", "last")
-TRAINING_FILES = ("training.json", "network.json", "history.csv", "best.weights.h5", "last.weights.h5")
+TRAINING_FILES = ("training.json", "network.json", "history.csv", "steps.csv", "best.weights.h5", "last.weights.h5")
 _PROCESS = ("started", "finished", "wall_seconds", "git_commit", "versions", "hardware")
 # The entries of a manifest that other code uses, with their types.
 _MANIFEST = dict.fromkeys(("notebook", "label", "command", "started"), str)
@@ -187,9 +187,9 @@ class Run:
         return model, history
 
     def extend(self, name, former):
-        """Let system `name` start with the epochs of another one that was trained with the same; `fit` then trains the others.
+        """Let the system `name` start with the epochs of another system that was trained in the same way.
 
-        What the folder holds of `name` already stays as it is.
+        `fit` then trains the remaining epochs. If the folder already holds epochs of `name`, they stay as they are.
 
         Args:
             name: the system that is to be trained for more epochs.
@@ -288,8 +288,7 @@ class Run:
     def figure(self, figure, name):
         """Save a matplotlib figure as `figures/NAME.png`, or `evaluation.plots.Pictures` as `figures/NAME.jpg`, and return it."""
         self._hold()
-        with files.atomic(self.folder / "figures" / f"{name}.{getattr(figure, 'format', 'png')}") as path:
-            figure.savefig(path, dpi=100, bbox_inches="tight")
+        save_figure(figure, self.folder, name)
         return figure
 
     def finish(self, paper_vs_here=None):
@@ -302,6 +301,12 @@ class Run:
         self._manifest["wall_seconds"] = round(time.monotonic() - self._started, 1)
         self._write_manifest()
         self.close()
+
+
+def save_figure(figure, folder, name):
+    """Save what `Run.figure` takes as `figures/NAME.png` or `.jpg` in a run folder."""
+    with files.atomic(folder / "figures" / f"{name}.{getattr(figure, 'format', 'png')}") as path:
+        figure.savefig(path, dpi=100, bbox_inches="tight")
 
 
 def _precision(network):
@@ -355,7 +360,7 @@ def _out_of_memory(batch_size):
     try:
         yield
     except Exception as error:
-        if not isinstance(error, MemoryError) and not is_out_of_memory(type(error).__name__, error):
+        if not is_out_of_memory(type(error).__name__, error):
             raise
         raise InputError(
             f"Memory ran out at batch size {batch_size}: lower BATCH_SIZE or WIDTH; finished epochs are kept."

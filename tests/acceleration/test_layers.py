@@ -38,6 +38,13 @@ def test_batch_normalization_trains_as_keras_layer(shape, policy, tolerance):
         np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
 
 
+def counted(monkeypatch, name):
+    """A list that grows with every call of a kernel, which works as before."""
+    calls, kernel = [], getattr(kernels, name)
+    monkeypatch.setattr(kernels, name, lambda *given: calls.append(1) or kernel(*given))
+    return calls
+
+
 def normalization(shape, **options):
     layer = layers.BatchNormalization(**options)
     layer.build(shape)
@@ -45,9 +52,7 @@ def normalization(shape, **options):
 
 
 def test_batch_normalization_uses_the_kernel_only_where_there_is_one(monkeypatch):
-    calls = []
-    kernel = kernels.batch_normalization
-    monkeypatch.setattr(kernels, "batch_normalization", lambda *given: calls.append(1) or kernel(*given))
+    calls = counted(monkeypatch, "batch_normalization")
     images = np.ones((2, 4, 4, 3), "float32")
     on_tensorflow = keras.backend.backend() == "tensorflow"
     layer = normalization(images.shape)
@@ -91,7 +96,8 @@ def assert_same(ours, theirs):
 @pytest.mark.long  # on JAX, Keras' own layers compute
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("size", [(3, 4), (9, 8)])
-def test_a_convolution_takes_over_the_upsampling_before_it(size, policy):
+def test_a_convolution_takes_over_the_upsampling_before_it(size, policy, monkeypatch):
+    calls = counted(monkeypatch, "convolution")
     kinds = [(1, 2), (2, 2), (3, 2), (4, 2), (5, 2), (3, 3), (2, 5)]
 
     def chain(kernel, factor):
@@ -106,24 +112,24 @@ def test_a_convolution_takes_over_the_upsampling_before_it(size, policy):
     shapes = [(2, factor * size[0], factor * size[1], 3) for _, factor in kinds]
     assert [output.shape for output in ours[0]] == shapes
     assert_same(ours, theirs)
+    assert bool(calls) == kernels.tensorflow_cpu()
 
 
 @pytest.mark.long
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="is about JAX")
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_jax_can_compute_on_the_smaller_map(policy, monkeypatch):
-    calls = []
-    kernel = kernels.upsampled_convolution
-    monkeypatch.setattr(kernels, "upsampled_convolution", lambda *given: calls.append(1) or kernel(*given))
+    calls = counted(monkeypatch, "upsampled_convolution")
     monkeypatch.setattr(kernels, "SMALLER_MAP_ON_JAX", True)
-    test_a_convolution_takes_over_the_upsampling_before_it((9, 8), policy)
+    test_a_convolution_takes_over_the_upsampling_before_it((9, 8), policy, monkeypatch)
     assert len(calls) >= 6  # one for each kernel that is larger than 1×1
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", [layers.Conv2D, layers.Conv2DTranspose])
 @pytest.mark.parametrize("size", [(4, 4), (7, 5), (17, 16)])
-def test_convolutions_learn_as_keras_layers(kind, size):
+def test_convolutions_learn_as_keras_layers(kind, size, monkeypatch):
+    calls = counted(monkeypatch, "convolution" if kind is layers.Conv2D else "transposed_convolution")
     # Small maps have fewer positions than the larger number of these.
     channels, filters = (3, 40) if kind is layers.Conv2D else (40, 3)
 
@@ -135,6 +141,7 @@ def test_convolutions_learn_as_keras_layers(kind, size):
 
     ours, theirs = (in_integers(way, chains(), size, channels) for way in (accelerate, plain))
     assert_same(ours, theirs)
+    assert bool(calls) == kernels.tensorflow_cpu()
 
 
 @pytest.mark.parametrize("options", [dict(dilation_rate=2), dict(data_format="channels_first"), dict(groups=2)])
@@ -206,13 +213,16 @@ def pad_and_convolve(padding, convolution=None, **options):
 
 @pytest.mark.parametrize(("padding", "kernel"), [(1, 3), (2, 5), ((1, 0), (3, 1)), ((0, 0), 1)])
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_a_convolution_takes_over_the_zeros_before_it(padding, kernel, policy):
+def test_a_convolution_takes_over_the_zeros_before_it(padding, kernel, policy, monkeypatch):
+    calls = counted(monkeypatch, "convolution")
+
     def chain():
         convolution = layers.Conv2D(3, kernel, activation="relu", dtype=policy)
         return [layers.Identity(dtype=policy), layers.ZeroPadding2D(padding, dtype=policy), convolution]
 
     ours, theirs = (in_integers(way, [chain(), chain()], (5, 4), channels=20) for way in (accelerate, plain))
     assert_same(ours, theirs)
+    assert bool(calls) == kernels.tensorflow_cpu()
     network = pad_and_convolve(padding, dict(kernel_size=kernel))
     faster = accelerate(network)
     assert not any(isinstance(layer, layers.ZeroPadding2D) for layer in faster.layers)
@@ -240,10 +250,16 @@ def test_other_zeros_stay_as_they_are(padding, convolution):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def test_models_that_share_a_convolution_pad_it_in_their_own_ways():
+    inputs, convolution = keras.Input((8, 8, 1)), layers.Conv2D(1, 3)
+    padded, bare = (keras.Model(inputs, convolution(x)) for x in (layers.ZeroPadding2D(1)(inputs), inputs))
+    faster = [accelerate(model) for model in (padded, bare)]
+    images = np.ones((1, 8, 8, 1), "float32")
+    assert [model(images).shape[1:3] for model in faster] == [(8, 8), (6, 6)]
+
+
 def test_the_smaller_map_is_used_in_compiled_steps(monkeypatch):
-    calls = []
-    kernel = kernels.upsampled_convolution
-    monkeypatch.setattr(kernels, "upsampled_convolution", lambda *given: calls.append(1) or kernel(*given))
+    calls = counted(monkeypatch, "upsampled_convolution")
     network = accelerate(up_and_convolve())
     network(np.ones((1, 4, 4, 1)))
     assert not calls

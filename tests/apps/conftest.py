@@ -68,9 +68,12 @@ def photo_server(tmp_path_factory):
 
 @pytest.fixture
 def asgi():
-    """Function that sends one request to an ASGI application: its status, headers, and its body, from JSON if it is that."""
+    """Function that sends one request to an ASGI application: its status, headers, and its body, from JSON if it is that.
 
-    def ask(app, method, path, body=b"", *, address="127.0.0.1", leave=False, **headers):
+    With `pause`, the body is one byte in so many seconds, for a long time. None stands for no answer.
+    """
+
+    def ask(app, method, path, body=b"", *, address="127.0.0.1", leave=False, pause=None, **headers):
         given = {"host": "127.0.0.1:8866", "content-length": str(len(body))} | {
             name.replace("_", "-"): value for name, value in headers.items()
         }
@@ -81,6 +84,9 @@ def asgi():
         sent, received = [], []
 
         async def receive():
+            if pause:
+                received.append(await asyncio.sleep(pause))
+                return {"type": "http.request", "body": b"x", "more_body": len(received) * pause < 5}
             if received:
                 await asyncio.sleep(0 if leave else 60)
                 return {"type": "http.disconnect"}
@@ -91,6 +97,8 @@ def asgi():
             sent.append(message)
 
         asyncio.run(app(scope, receive, send))
+        if not sent:
+            return None
         content = b"".join(message.get("body", b"") for message in sent)
         answered = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         if answered.get("content-type") == "application/json":

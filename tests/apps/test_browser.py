@@ -264,7 +264,7 @@ def test_a_bundled_photograph_by_keyboard_with_own_colours(photo_server, browser
     )
     one = shown()[1]
     assert one != without
-    hints.get_by_role("button", name="Click into the picture").click()
+    hints.get_by_role("button", name="Click the picture").click()
     address = page.get_attribute("#after", "src")
     page.locator("#viewer").click()
     page.wait_for_function("(former) => document.querySelector('#after').src !== former", arg=address)

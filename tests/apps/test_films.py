@@ -116,6 +116,8 @@ def test_what_is_no_film_is_one_sentence(tmp_path, constant):
     (tmp_path / "a.mp4").write_bytes(bytes(1000))
     with pytest.raises(InputError, match="cannot be read or written as a film"):
         films.colorize_film(constant, tmp_path / "a.mp4", tmp_path / "b.mp4", photographs.Steady())
+    with pytest.raises(InputError, match=r"Cannot read .*missing\.mp4: it does not exist"):
+        films.colorize_film(constant, tmp_path / "missing.mp4", tmp_path / "b.mp4", photographs.Steady())
 
 
 def test_without_its_library_the_command_that_installs_it_is_named(tmp_path, constant, monkeypatch):

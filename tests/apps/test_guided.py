@@ -62,9 +62,9 @@ def test_hints_are_read_from_a_file(tmp_path):
     (tmp_path / "hints.txt").write_text("0.25 1 #ff0000 ; the roof\n\n; nothing\n0.5, 0.5, #00ff00\n")
     hints = guided.read_hints(tmp_path / "hints.txt")
     assert hints == (guided.hint(0.25, 1, "#ff0000"), guided.hint(0.5, 0.5, "#00ff00"))
-    for wrong in ("2 0 #ff0000", "0 0", "0 0 red", "x y #ff0000"):
+    for wrong in ("2 0 #ff0000", "0 0", "0 0 red", "x y #ff0000", "0.5 0.5 #ff0000 junk 7"):
         (tmp_path / "wrong.txt").write_text(f"0 0 #000000\n{wrong}\n")
-        with pytest.raises(InputError, match=r"wrong\.txt, line 2, is no hint"):
+        with pytest.raises(InputError, match=r"wrong\.txt, line 2, is not a hint"):
             guided.read_hints(tmp_path / "wrong.txt")
     with pytest.raises(InputError, match="it does not exist"):
         guided.read_hints(tmp_path / "missing.txt")

@@ -1,12 +1,12 @@
 """colorize_lib.apps.photographs and the command `colorize`: any photograph in, nothing lost on the way out."""
 
+import contextlib
 import io
 import os
 import resource
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import imagecodecs
@@ -200,7 +200,7 @@ def test_an_animation_keeps_its_frames_and_times_and_its_change_of_format_is_sai
     with Image.open(tmp_path / "a-colorized.png") as result:
         assert result.n_frames == 3
         assert result.info["duration"] == 70
-    assert "GIF becomes PNG" in capsys.readouterr().err
+    assert "GIF has too few colours, so the result is PNG" in capsys.readouterr().err
 
 
 def test_colours_of_successive_frames_are_steady_and_start_again_at_a_cut():
@@ -236,7 +236,7 @@ def test_a_bad_file_is_reported_and_the_rest_go_on(tmp_path, constant, capsys, m
     found = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("[!.]*.*"))
     assert found == ["a.jpg", "sub/a.jpg", "z.png"]
     assert "3 photographs colorized (2 in" in printed.out
-    assert "2 failed; 1 file skipped: hidden; 1 file skipped: .txt is no photograph's." in printed.out
+    assert "2 failed; 1 file skipped: hidden; 1 file skipped: .txt is not a photograph's suffix." in printed.out
 
 
 def test_a_name_that_is_too_long_is_an_error_of_that_photo_alone(tmp_path, constant, capsys):
@@ -262,7 +262,7 @@ def test_nothing_foreign_is_ever_replaced(tmp_path, constant, capsys):
         assert (tmp_path / "own" / "IMG_1.png").read_bytes() == before
     printed = capsys.readouterr().err
     assert printed.count("left alone") == 2
-    assert "no unchanged result of this photograph" in printed
+    assert "is not an unchanged result of this photograph" in printed
 
 
 def test_overwrite_replaces_only_the_unchanged_result_of_the_same_photo(tmp_path, constant):
@@ -356,10 +356,10 @@ def test_only_regular_files_are_opened(tmp_path, constant, capsys):
     (tmp_path / "gone.jpg").symlink_to("nowhere")
     (tmp_path / "folder.jpg").mkdir()
     assert run(tmp_path, "-o", tmp_path / "out") == 0
-    assert "3 files skipped: no regular file" in capsys.readouterr().out
+    assert "3 files skipped: not a regular file" in capsys.readouterr().out
     for name in ("b.jpg", "zero.jpg"):
         assert run(tmp_path / name, "-o", tmp_path / "out") == 1
-        assert "no regular file" in capsys.readouterr().err
+        assert "not a regular file" in capsys.readouterr().err
 
 
 def test_a_file_is_not_read_beyond_the_memory_that_it_may_take(tmp_path, constant, capsys):
@@ -488,10 +488,14 @@ def test_what_an_interrupted_call_has_done_is_kept_and_said(tmp_path, constant, 
     assert (tmp_path / "out" / "b.png").exists()
 
 
-def in_turn(constant, monkeypatch, threads, slowest=None):
-    """Let `threads` threads colorize, the photograph of width `slowest` last; returns the numbers that worked at the same time."""
+def in_turn(constant, monkeypatch, threads, slowest=None, patience=60):
+    """Let `threads` threads colorize, and return the numbers that worked at the same time.
+
+    The photograph of width `slowest` comes last; without one, each waits up to `patience` seconds until all threads work.
+    """
     monkeypatch.setattr(photographs.joblib, "cpu_count", lambda: threads)
     predict, working, seen, lock, others = constant.predict_ab, set(), [], threading.Lock(), threading.Event()
+    together = threading.Barrier(threads)
 
     def slow(pixels):
         with lock:
@@ -500,7 +504,8 @@ def in_turn(constant, monkeypatch, threads, slowest=None):
         if pixels.shape[1] == slowest:
             others.wait(20)
         elif slowest is None:
-            time.sleep(0.05)
+            with contextlib.suppress(threading.BrokenBarrierError):
+                together.wait(patience)
         found = predict(pixels)
         with lock:
             working.discard(threading.get_ident())
@@ -518,7 +523,7 @@ def test_photographs_are_colorized_at_the_same_time_as_far_as_memory_goes(
 ):
     for name in "abcd":
         photo().save(tmp_path / f"{name}.png")  # 2,400 pixels: 48 kB
-    seen = in_turn(constant, monkeypatch, 2)
+    seen = in_turn(constant, monkeypatch, 2, patience=60 if at_once == 2 else 1)
     report = photographs.colorize_files(
         [str(tmp_path)], output=str(tmp_path / "out"), settings=photographs.Settings(memory=memory)
     )

@@ -81,16 +81,24 @@ def test_public_weights_are_found_in_the_data_home():
 
 
 def test_a_folder_without_networks_is_one_sentence(tmp_path):
-    with pytest.raises(InputError, match=r"No trained network lies in .*repeating an older run"):
+    with pytest.raises(InputError, match=r"There is no trained network in .*repeating an older run"):
         trained.of_run(tmp_path)
     (tmp_path / "network.json").write_text('{"channels": null}')
     (tmp_path / "best.weights.h5").touch()
-    with pytest.raises(InputError, match="describes no network"):
+    with pytest.raises(InputError, match="does not describe a network"):
         trained.of_run(tmp_path)[0].load()
     (tmp_path / "network.json").write_text("[]")
     for read in (trained.of_run, trained.load_trained, trained.load):
-        with pytest.raises(InputError, match=r"network\.json describes no network"):
+        with pytest.raises(InputError, match=r"network\.json does not describe a network"):
             read(tmp_path)
+
+
+def test_a_folder_called_as_a_network_does_not_hide_it(tmp_path, monkeypatch):
+    (tmp_path / "polychromify").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert trained.load("polychromify").network.name == "polychromify"
+    with pytest.raises(InputError, match=r"network\.json: it does not exist"):
+        trained.load("./polychromify")
 
 
 @pytest.mark.parametrize("name", [item.model for item in trained.bundled()])

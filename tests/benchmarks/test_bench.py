@@ -76,9 +76,12 @@ def test_training_is_measured(monkeypatch):
 
 def test_preparation_is_measured():
     try:
-        check(rows.preparation(TINY))
+        found = rows.preparation(TINY)
     except InputError as error:
+        if "ImageMagick 6" not in str(error):
+            raise
         pytest.skip(str(error))
+    check(found)
 
 
 def test_the_loop_colorizes_as_the_command_does(tmp_path):
@@ -122,10 +125,6 @@ def test_a_group_ends_in_its_time_and_says_what_it_left_out(monkeypatch):
     monkeypatch.setitem(rows.GROUPS, "group", (group, 20))
     made = rows.measured("group", TINY)["row"]
     assert (made["ours"], made["note"]) == ([5, 10], "A note.")
-
-
-def test_all_groups_together_take_less_than_an_hour():
-    assert sum(minutes for _, minutes in rows.GROUPS.values()) < 60
 
 
 @pytest.mark.parametrize(("last", "ratio"), [(13, 1.0), (21, 0.5)])

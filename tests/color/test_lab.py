@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -146,21 +143,6 @@ def test_rgb_networks_can_keep_the_given_lightness():
     prediction = np.full((1, 4, 4, 3), 0.1, "float32")
     kept = color.CONVENTIONS["unit_rgb"].decode(rgb, prediction, keep_lightness=True)
     assert np.allclose(np.asarray(color.rgb_to_lab(kept))[..., 0], rgb2lab(rgb)[..., 0], atol=0.01)
-
-
-def test_import_is_light():
-    code = """
-import sys, time
-begun = time.perf_counter()
-import colorize_lib
-assert time.perf_counter() - begun < 0.5
-import colorize_lib.models, colorize_lib.reproduction.parameters
-heavy = {"tensorflow", "keras", "matplotlib", "skimage", "pandas"} & set(sys.modules)
-assert not heavy, heavy
-import colorize_lib.color  # needs Keras, which itself looks for matplotlib
-assert "skimage" not in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_meaning_of_rgb_is_sure_or_it_is_refused():

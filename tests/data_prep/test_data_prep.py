@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 import data_prep
-from colorize_lib import files, preprocess
+from colorize_lib import preprocess
+from colorize_lib.dataset import Dataset, Split
 from colorize_lib.errors import InputError
 from data_prep import load, readers, registry, sources
 from data_prep.__main__ import main
@@ -246,12 +247,6 @@ def test_samples_are_the_first_images_of_each_split_as_the_papers_code_shuffles_
     assert sources.samples(hue, 5)["train"].files == hue["train"].files[:5]
 
 
-def test_the_papers_number_of_samples_is_whole_batches_of_128():
-    from colorize_lib.papers import published
-
-    assert published("vacgan", "samples") == 5_000 // 128 * 128
-
-
 def test_the_six_images_of_figure_5_are_rows_of_the_sorted_test_folder():
     from colorize_lib.papers import published
 
@@ -418,26 +413,33 @@ def test_the_command_line_downloads_prepares_and_lists(tmp_path, monkeypatch, ca
     assert "trainB has 1 images instead of 962" in capsys.readouterr().err
 
 
+def test_options_of_the_command_line_reach_the_preparation(monkeypatch):
+    asked = {}
+
+    def load(name, **options):
+        asked.update(options, name=name)
+        raise InputError("It is enough.")
+
+    monkeypatch.setattr("data_prep.__main__.load", load)
+    assert main(["cifar10", "--dask", "tcp://10.0.0.1:8786", "--url", "https://mirror.example/"]) == 2
+    assert (asked["name"], asked["dask"], asked["url"]) == ("cifar10", "tcp://10.0.0.1:8786", "https://mirror.example/")
+
+
 def test_bad_input_ends_in_one_sentence_and_status_2(tmp_path):
     command = [sys.executable, "-m", "data_prep", "folder", str(tmp_path / "absent")]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == f"There is no folder {tmp_path / 'absent'}: give the path of a folder of photographs.\n"
+    folder = tmp_path / "absent"
+    assert done.stderr == f"error: There is no folder {folder}: give the path of a folder of photographs.\n"
 
 
-def test_nothing_heavy_is_imported():
-    code = (
-        "import sys, data_prep.arrays, data_prep.download, data_prep.registry, data_prep.__main__\n"
-        "print([m for m in ('keras', 'tensorflow', 'skimage', 'matplotlib', 'pandas', 'requests') if m in sys.modules])"
+def test_pictures_of_a_dataset_without_a_test_split(monkeypatch):
+    dataset = Dataset(
+        {"train": Split.from_arrays(np.arange(48, dtype="uint8").reshape(1, 4, 4, 3))}, [], {"name": "own"}
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
-
-
-def test_the_default_data_home_is_the_users(monkeypatch):
-    monkeypatch.delenv("COLORIZE_DATA")
-    assert files.data_home().name == "colorize"
-    assert files.data_home("~/elsewhere") == Path.home() / "elsewhere"
+    monkeypatch.setattr(data_prep, "load", lambda name: dataset)
+    with pytest.raises(InputError, match="the split 'test' of the dataset 'own'"):
+        data_prep.drawn_photographs("own", 5)
 
 
 def test_only_regular_files_are_read(tmp_path):
@@ -454,7 +456,7 @@ def test_only_regular_files_are_read(tmp_path):
     )
     reasons = {entry["file"]: entry["reason"] for entry in dataset.manifest["skipped"]}
     assert sorted(reasons) == ["gone.jpg", "pipe.jpg", "zero.jpg"]
-    assert "no regular file" in reasons["pipe.jpg"]
+    assert "not a regular file" in reasons["pipe.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -549,10 +551,6 @@ def test_the_centre_is_what_is_left_of_256_pixels_when_224_are_cut_out():
     for size, shorter in ((224, 256), (112, 128), (64, 73)):
         expected = preprocess.resize_shorter_side(image, shorter, crop=size)
         np.testing.assert_array_equal(readers.GEOMETRIES["centre"][0](image, size), expected)
-
-
-def test_what_the_papers_code_drops_leaves_its_number_of_images():
-    assert 50_000 - sources.DROPPED_BY_CODE == 44_476 + 4_942
 
 
 def test_pictures_that_are_drawn_are_of_the_test_split(folder):

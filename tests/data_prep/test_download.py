@@ -5,7 +5,6 @@ import http.server
 import io
 import itertools
 import os
-import subprocess
 import tarfile
 import threading
 import zipfile
@@ -199,27 +198,21 @@ def test_an_archive_in_the_data_home_is_taken(server, tmp_path):
     assert not server.ranges
 
 
-def test_a_disk_that_is_full_keeps_what_arrived(archive, server, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True).returncode:
-        pytest.skip("mounting a small file system needs root")
-    try:
-        with pytest.raises(InputError, match=r"Cannot write .*no space is left"):
-            download.obtain(archive, disk)
-        subprocess.run(["mount", "-o", "remount,size=3m", disk], check=True)
-        with pytest.raises(InputError, match=r"needs 0\.0 GB|no space is left"):
-            download.obtain(archive, disk)
-        subprocess.run(["mount", "-o", "remount,size=9m", disk], check=True)
+def test_a_disk_that_is_full_keeps_what_arrived(archive, server, small_disk):
+    disk = small_disk("1m")
+    with pytest.raises(InputError, match=r"Cannot write .*no space is left"):
         download.obtain(archive, disk)
-        assert_whole(disk)
-        assert server.ranges[0] is None
-        assert int(server.ranges[1].removeprefix("bytes=").removesuffix("-")) > 500_000
-        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-        with pytest.raises(InputError, match="read-only"):
-            download.obtain(registry.Archive(server.url + "set.zip", 1, None, "other"), disk)
-    finally:
-        subprocess.run(["umount", disk], check=True)
+    small_disk("3m")
+    with pytest.raises(InputError, match=r"needs 0\.0 GB|no space is left"):
+        download.obtain(archive, disk)
+    small_disk("9m")
+    download.obtain(archive, disk)
+    assert_whole(disk)
+    assert server.ranges[0] is None
+    assert int(server.ranges[1].removeprefix("bytes=").removesuffix("-")) > 500_000
+    small_disk("9m", "ro")
+    with pytest.raises(InputError, match="read-only"):
+        download.obtain(registry.Archive(server.url + "set.zip", 1, None, "other"), disk)
 
 
 def tarred(*members):

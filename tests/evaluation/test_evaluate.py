@@ -88,15 +88,6 @@ def test_mean_ab(split):
     assert np.allclose(evaluate.mean_ab(split, 5), rgb2lab(split.images)[..., 1:].mean((0, 1, 2)), atol=1e-3)
 
 
-def test_the_mean_color_is_the_best_constant_by_squared_error(split):
-    best = evaluate.mean_ab(split)
-
-    def squared_error(ab):
-        return ((rgb2lab(split.images)[..., 1:] - ab) ** 2).mean()
-
-    assert all(squared_error(best) < squared_error(best + step) for step in ([1, 0], [-1, 0], [0, 1], [0, -1]))
-
-
 class _Tinted:
     """Predicts RGB that is darker than the image and red."""
 
@@ -157,14 +148,9 @@ def test_only_the_columns_asked_for_are_scored(split):
     assert evaluate.score_truth(split, columns=["chroma_gradient"])["chroma_gradient"].drop(7).min() > 1
 
 
-def test_the_median_color_is_the_best_constant_by_absolute_error(split):
+def test_median_ab(split):
     best = evaluate.median_ab(split, 5)
     assert np.allclose(best, np.median(rgb2lab(split.images)[..., 1:].reshape(-1, 2), axis=0), atol=1e-3)
-
-    def absolute_error(ab):
-        return np.abs(rgb2lab(split.images)[..., 1:] - ab).mean()
-
-    assert all(absolute_error(best) < absolute_error(best + step) for step in ([1, 0], [-1, 0], [0, 1], [0, -1]))
 
 
 class _Uneven:

@@ -242,14 +242,6 @@ def test_curves_cross_where_training_stays_above_validation():
     assert report.crosses(curve(training, [0.1] * 200), "accuracy") == 1
 
 
-def test_tables_show_as_many_digits_as_a_quantity_has():
-    """Two of a dB and of Lab units, three of SSIM; of what is read as a size, one."""
-    digits = {"psnr_rgb": 2, "ssim": 3, "psnr_ab": 2, "mae_ab": 2, "mse_ab": 1, "delta_e2000": 2, "mae_lightness": 2}
-    digits |= {"colorfulness": 1, "chroma": 1, "chroma_gradient": 2, "chroma_detail": 3, "chroma_spread": 1}
-    digits |= dict.fromkeys(evaluate.HUES, 3)
-    assert {name: quantity.digits for name, quantity in scores.QUANTITIES.items()} == digits
-
-
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_where_one_epoch_is_scored_it_is_shown_and_no_other(tmp_path, keep):
     scores.write(tmp_path, "net", {keep: ("3", table(20.0))})

@@ -17,43 +17,53 @@ def test_dropout_where_the_paper_has_it():
         assert rates(name) == []
 
 
-def written_out(channels):
-    """The final model as the paper's section 4 lists it, plainly."""
-    return keras.Sequential(
-        [
-            keras.Input((64, 64, 1)),
-            layers.Conv2D(64, 3, 2, "same", activation="relu"),
-            layers.Conv2D(128, 3, 2, "same", activation="relu"),
-            layers.Conv2D(256, 3, 2, "same", activation="relu"),
-            layers.BatchNormalization(),
-            layers.Dense(128, "relu"),
-            layers.Dropout(0.5),
-            layers.Dense(64, "relu"),
-            layers.Dropout(0.5),
-            layers.Dense(128, "relu"),
-            layers.BatchNormalization(),
-            layers.Conv2D(256, 3, padding="same", activation="relu"),
-            layers.UpSampling2D(),
-            layers.Conv2D(128, 3, padding="same", activation="relu"),
-            layers.UpSampling2D(),
-            layers.Conv2D(64, 3, padding="same", activation="relu"),
-            layers.UpSampling2D(),
-            layers.Conv2D(channels, 1, activation="tanh"),
-        ]
-    )
+# Encoder's convolutions, dense layers, decoder's convolutions: section 4, and section 5, "Size of network".
+FINAL = ((64, 128, 256), (128, 64, 128), (256, 128, 64))
+S1 = ((32, 64, 128), (128, 64, 128), (128, 64, 32))
+S2 = ((32, 64, 128, 256), (128, 64, 32, 64, 128), (256, 128, 64, 32))
 
 
-@pytest.mark.parametrize(("name", "channels"), [("polychromify", 2), ("polychromify_a", 1)])
-def test_same_output_as_the_layers_written_out(name, channels):
-    model, plain = models.build(name), written_out(channels)
+def written_out(sizes, channels=2, strided=True, batch_norm=True, dropout=True):
+    """The final model as the paper's section 4 lists it, or a row of its Table 1, plainly."""
+    encoder, dense, decoder = sizes
+    network = [layers.Conv2D(filters, 3, 1 + strided, "same", activation="relu") for filters in encoder]
+    network += [layers.BatchNormalization()] * batch_norm
+    for units in dense[:-1]:
+        network += [layers.Dense(units, "relu"), layers.Dropout(0.5)][: 1 + dropout]
+    network += [layers.Dense(dense[-1], "relu")]
+    network += [layers.BatchNormalization()] * batch_norm
+    for filters in decoder:
+        network += [layers.Conv2D(filters, 3, padding="same", activation="relu"), layers.UpSampling2D()][: 1 + strided]
+    return keras.Sequential([keras.Input((64, 64, 1)), *network, layers.Conv2D(channels, 1, activation="tanh")])
+
+
+def assert_same_network(model, plain):
+    """The same kinds of layers one after the other, and with the same random weights the same output."""
+    assert [type(layer) for layer in model.layers[1:]] == [type(layer) for layer in plain.layers]
     random = np.random.default_rng(0)
     weights = [random.normal(0, 0.05, weight.shape) for weight in plain.get_weights()]
     weights = [np.abs(weight) if weight.ndim == 1 else weight for weight in weights]  # variances are positive
     plain.set_weights(weights)
     model.set_weights(weights)
     lightness = random.uniform(0, 100, (2, 64, 64, 1)).astype("float32")
-    assert np.allclose(model(lightness), plain(lightness), atol=1e-5)
-    assert model(lightness).shape == (2, 64, 64, channels)
+    expected = np.asarray(plain(lightness))
+    assert 0.02 < expected.std() < 0.5  # neither idle nor at the ends of the tanh
+    assert np.allclose(model(lightness), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("polychromify", dict(sizes=FINAL)),
+        ("polychromify_a", dict(sizes=FINAL, channels=1)),
+        ("polychromify_v1", dict(sizes=S1, strided=False, batch_norm=False, dropout=False)),
+        ("polychromify_v2", dict(sizes=S2, strided=False, batch_norm=False, dropout=False)),
+        ("polychromify_v4", dict(sizes=S1, dropout=False)),
+        ("polychromify_v6", dict(sizes=S1)),
+    ],
+)
+def test_same_output_as_the_layers_written_out(name, plain):
+    assert_same_network(models.build(name), written_out(**plain))
 
 
 def test_cnn_same_output_as_the_layers_written_out():
@@ -62,10 +72,7 @@ def test_cnn_same_output_as_the_layers_written_out():
         plain.add(layers.Conv2D(filters, 3, padding="same", activation="relu"))
         plain.add(layers.BatchNormalization())
     plain.add(layers.Conv2D(2, 1, activation="tanh"))
-    model = models.build("cnn")
-    model.set_weights(plain.get_weights())
-    lightness = np.random.default_rng(0).uniform(0, 100, (1, 64, 64, 1)).astype("float32")
-    assert np.allclose(model(lightness), plain(lightness), atol=1e-5)
+    assert_same_network(models.build("cnn"), plain)
 
 
 def test_width_scales_filters():

@@ -57,10 +57,19 @@ def test_batches_are_half_of_each_split_and_the_same_after_a_resume():
     assert batches.split.fingerprint() != natural.Mixture(splits()[:1], 20, 8, 3, None).split.fingerprint()
 
 
+def test_batches_differ_between_epochs():
+    draws = []
+    batches = natural.Mixture(splits()[:1], 20, 8, 3, lambda images, random: draws.append(random.random()) or images)
+    for epoch in (0, 1, 0):
+        batches.set_epoch(epoch)
+        batches[0]
+    assert draws[0] == draws[2] != draws[1]
+
+
 def test_the_size_is_the_one_whose_nearest_decoding_is_nearest(monkeypatch):
     found = {32: [13.0, 12.4], 64: [12.9, 12.5]}
 
-    def decodings(network, photographs, grid):
+    def decodings(network, photographs):
         assert photographs == {"bundled": "photographs"}
         return pd.DataFrame({"delta_e2000": found[network]})
 
@@ -123,3 +132,8 @@ def test_test_photographs_are_coloured_and_of_unseen_classes(tmp_path):
         natural.unseen(tmp_path, {"n1"}, count=4)
     with pytest.raises(InputError, match="There is no folder"):
         natural.unseen(tmp_path / "nowhere", {"n1"})
+    (tmp_path / "n2_below").mkdir()
+    assert set(natural.unseen(tmp_path, {"n1"}, count=3)) == set(found)
+    (tmp_path / "n2_notes.txt").write_text("none of these is a photograph")
+    with pytest.raises(InputError, match=r"Cannot read .*n2_notes\.txt: no image of a known format"):
+        natural.unseen(tmp_path, {"n1"}, count=4)

@@ -5,6 +5,7 @@ import toy_project
 
 from colorize_lib.errors import InputError
 from colorize_lib.reproduction import parameters
+from data_prep import registry
 
 PROFILES = {
     "quick": {"dataset": "photos", "epochs": 2, "width": 0.5, "train_limit": None, "dtype": "float32"},
@@ -203,3 +204,14 @@ def test_a_folder_is_one_here_or_keeps_its_name_in_the_data_home(tmp_path, monke
     for text, found in (("own", str(tmp_path / "here" / "own")), ("scenes", "scenes")):
         assert parameters.parse([f"PHOTOS={text}"]) == {"PHOTOS": found}
     assert parameters.parse(["PHOTOS=nowhere"]) == {"PHOTOS": str(tmp_path / "here" / "nowhere")}
+
+
+def test_a_dataset_is_a_name_or_a_folder_here(tmp_path, monkeypatch):
+    """The notebook runs in another folder."""
+    assert set(parameters._DATASETS) == set(registry.DATASETS)
+    for name in ("own", "photos"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    for text, found in (("own", str(tmp_path / "own")), ("photos", "photos"), ("nowhere", "nowhere")):
+        given = parameters.parse([f"{name}={text}" for name in ("DATASET", "SCENES", "LABELS")])
+        assert given == dict.fromkeys(("DATASET", "SCENES", "LABELS"), found)

@@ -329,7 +329,7 @@ def test_every_system_is_shown_by_its_best_run(elsewhere):
 
 
 def test_missing_runs_have_commands_that_exist():
-    for row in results.still_missing():
+    for row in results.explained()["missing"]:
         make, target, *assignments = shlex.split(row["command"])
         assert make == "make"
         assert target.removeprefix("reproduce-") in papers.NOTEBOOKS
@@ -402,7 +402,9 @@ def test_a_run_that_predates_a_fix_says_so(elsewhere):
     manifest = json.loads((run / "manifest.json").read_text())
     (run / "manifest.json").write_text(json.dumps(manifest | {"predates": ["this fix", "that one"]}))
     results.collect(run)
-    assert "Recorded before this fix and that one: a repetition" in results.section("polychromify").sentences[1]
+    sentence = results.section("polychromify").sentences[1]
+    assert "This run did not keep the scores of each image: numbers are averages over all images" in sentence
+    assert "Recorded before this fix and that one: repeating it would give different numbers." in sentence
 
 
 def test_other_shapes_of_metrics(elsewhere):
@@ -435,6 +437,29 @@ def test_other_shapes_of_metrics(elsewhere):
             assert "Not run" in results.section(paper).sentences[0]
             assert results.section(paper).headline["verdict"] == "not run"
             assert all("not run" in row for table in results.section(paper).tables for row in table.rows)
+
+
+def test_a_run_has_not_tested_the_claims_that_are_newer_than_it(elsewhere):
+    first, second, *others = [row["sentence"] for row in papers.published("polychromify", "claims")]
+    claims = {"as it was called": {"verdict": "for", "difference": 1.0}, second: {"verdict": "not run"}}
+    run = write_run(elsewhere / "run", {"cnn": ROW}, claims=claims, keep="last", all_images={})
+    results.collect(run)
+    words = f'[polychromify]\nrun = "2026-01-01"\nclaims."as it was called" = [{json.dumps(first)}]\n'
+    (elsewhere / "results" / "explanations.toml").write_text(words, encoding="utf-8")
+    tested, untested = results.section("polychromify").claims
+    assert tested.rows == [[first, "for", "1"]]
+    assert untested.rows == [[second], *([sentence] for sentence in others)]
+    metrics = json.loads((elsewhere / "results" / "polychromify" / "metrics.json").read_text())
+    del metrics["all_images"]  # an older run stays as it is
+    (elsewhere / "results" / "polychromify" / "metrics.json").write_text(json.dumps(metrics))
+    assert results.section("polychromify").claims[1].rows == [[second]]
+
+
+def test_the_command_of_a_run_that_is_older_than_keep_scores_the_same_epoch(elsewhere):
+    results.collect(write_run(elsewhere / "run", {"cnn": ROW}))
+    assert "`make reproduce-polychromify KEEP=best`" in gallery.readme()
+    results.collect(write_run(elsewhere / "newer", {"cnn": ROW}, keep="last"))
+    assert "`make reproduce-polychromify`" in gallery.readme()
 
 
 def test_readme_without_a_place_is_an_error(elsewhere):

@@ -4,9 +4,10 @@ import json
 
 import pytest
 import toy_project
+from PIL import Image
 
 from colorize_lib import __main__, files, papers
-from colorize_lib.reproduction import series
+from colorize_lib.reproduction import results, series
 
 PARAMETERS = """from colorize_lib.reproduction import parameters
 PROFILE = "quick"
@@ -15,7 +16,8 @@ SEED = 0
 RUN = None
 PROFILES = parameters.profiles(quick={"epochs": 2}, paper={"epochs": 25})"""
 
-FINISH = """from colorize_lib import files
+FINISH = """from PIL import Image
+from colorize_lib import files
 resolved = parameters.read(PROFILES, globals())
 folder = files.run_root() / "NAME" / resolved.key()
 psnr = 20 + resolved.seed
@@ -24,9 +26,11 @@ metrics = {"format": 1, "label": resolved.label, "systems": systems, "epochs": {
 files.write_json(folder / "metrics.json", metrics | {"claims": {"a": {"verdict": "for" if psnr > 20 else "undecided"}}})
 files.write_text(folder / "paper_vs_here.csv", f'system,paper,here\\ncnn,21.6,"{psnr} [19, 24]"\\ngray,–,24.5\\n')
 files.write_text(folder / "cnn" / "history.csv", f"epoch,loss\\n1,{psnr}\\n2,1.0\\n")
-files.write_text(folder / "figures" / "photos.png", f"seed {resolved.seed}")
+(folder / "figures").mkdir(parents=True, exist_ok=True)
+Image.new("RGB", (40, 30), (resolved.seed, 0, 0)).save(folder / "figures" / "photos.png")
 manifest = {"format": 1, "notebook": "NAME", "finished": f"2026-01-0{1 + resolved.seed}", "wall_seconds": 5}
 manifest |= {"command": "make reproduce-NAME SEED=0", "parameters": {"seed": resolved.seed, "profile": "paper"}}
+manifest |= {"label": resolved.label, "versions": {}, "hardware": {}, "datasets": {}, "started": "2026-01-01", "earlier": []}
 files.write_json(folder / "manifest.json", manifest)
 with open(files.run_root() / "ran.txt", "a") as file:
     file.write(f"NAME {resolved.seed}\\n")"""
@@ -81,7 +85,7 @@ def test_a_wrong_parameter_of_one_paper_starts_none(notebooks, capsys):
     assert not ran()
 
 
-def test_seeds_give_mean_and_spread(notebooks, capsys):
+def test_seeds_give_mean_and_spread(notebooks, capsys, tmp_path):
     notebooks("polychromify")
     assert __main__.main(["reproduce", "polychromify", "SEEDS=3", "SEED=1", "RUN=real"]) == 0
     assert ran() == [f"polychromify {seed}" for seed in (1, 2, 3)]
@@ -97,7 +101,7 @@ def test_seeds_give_mean_and_spread(notebooks, capsys):
     assert metrics["epochs"] == {"cnn": 2}
     assert metrics["minutes"]["cnn"]["mean"] == 3.5
     assert (folder / "cnn" / "history.csv").read_text().splitlines()[1:] == ["1,22.0", "2,1.0"]
-    assert (folder / "figures" / "photos.png").read_text() == "seed 1"
+    assert Image.open(folder / "figures" / "photos.png").getpixel((0, 0)) == (1, 0, 0)
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["runs"] == ["real-seed1", "real-seed2", "real-seed3"]
     assert manifest["command"].endswith("SEEDS=3")
@@ -108,6 +112,10 @@ def test_seeds_give_mean_and_spread(notebooks, capsys):
     assert ran()[3:] == ["polychromify 4"]
     assert __main__.main(["reproduce", "polychromify", "SEEDS=4", "SEED=1", "RUN=real"]) == 0
     assert len(ran()) == 4
+    place = results.collect(folder, tmp_path / "results")
+    kept = {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()}
+    assert kept >= {"metrics.json", "manifest.json", "paper_vs_here.csv", "cnn/history.csv", "figures/photos.jpg"}
+    assert results.RunFolder.read(place).seeds() == 4
 
 
 def test_a_notebook_with_seeds_of_its_own_gets_them(notebooks, capsys):

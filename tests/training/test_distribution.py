@@ -133,6 +133,10 @@ def test_what_does_not_fit_is_one_sentence():
     network = fixed(np.zeros((2, 2, 4), "float32"))
     with pytest.raises(InputError, match=r"maps \(8, 8\) pixels to \(2, 2\) .* over 4 bins, and there are 309 centres"):
         distribution.DistributionColorizer(network, "places", bins.gamut_bins())
+    inputs = keras.Input((None, None, 1))
+    free = keras.Model(inputs, keras.layers.Conv2D(4, 1)(inputs))
+    with pytest.raises(InputError, match=r"maps \(None, None\) pixels .*: build it .* at a fixed size"):
+        distribution.DistributionColorizer(free, "places", CENTRES)
     with pytest.raises(InputError, match="no decoding 'median': the decodings are mean, mode, annealed_mean"):
         distribution.DistributionColorizer(network, "places", CENTRES, "median")
 
@@ -167,9 +171,21 @@ def test_vivid_decodes_the_same_network_otherwise():
     np.testing.assert_array_equal(
         colorizer.colorize(photo), colorizer.colorize(photo, vivid=distribution.DEFAULT_VIVID)
     )
-    np.testing.assert_array_equal(colorizer.predict_ab(photo, vivid=0), ends[0].predict_ab(photo))
+    # Compiled, as the third call of a colorizer is, or not.
+    np.testing.assert_allclose(colorizer.predict_ab(photo, vivid=0), ends[0].predict_ab(photo), rtol=1e-5)
     with pytest.raises(InputError, match="from 0, careful, to 1, vivid"):
         colorizer.at(1.5)
+
+
+def test_another_vividness_is_built_once_and_keeps_the_settings():
+    """Each new colorizer would compile its functions again, which takes far longer than a photograph."""
+    colorizer = distribution.VividColorizer(natural())
+    assert colorizer.at(None) is colorizer.at(distribution.DEFAULT_VIVID) is colorizer
+    careful = colorizer.at(0)
+    assert careful is colorizer.at(0.0) is not colorizer.at(1)
+    assert not careful.guided
+    colorizer.guided = True
+    assert colorizer.at(0).guided
 
 
 def test_the_lightness_of_a_wide_picture_is_the_mean_of_each_place():

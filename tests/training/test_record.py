@@ -156,6 +156,12 @@ def test_transforms_and_weights_of_adversarial_training_count():
     assert "area 0 of transform of training data was 0.1 and is now 0.5" in record.difference(*crops)
 
 
+def test_a_line_that_is_added_or_removed_stands_against_nothing():
+    short, long = {"code": ["a = 1"]}, {"code": ["a = 1", "b = 2"]}
+    assert record.difference(short, long) == "the code was nothing and is now `b = 2`"
+    assert record.difference(long, short) == "the code was `b = 2` and is now nothing"
+
+
 class Holding:
     """A transform with one attribute."""
 

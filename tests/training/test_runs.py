@@ -1,11 +1,8 @@
 import csv
-import json
 import os
 import signal
 import subprocess
 import sys
-import textwrap
-import time
 import types
 
 import keras
@@ -149,77 +146,40 @@ def test_ctrl_c_stops_a_training_whatever_it_meets(split, becomes, batch):
     assert len(history) == 4
 
 
-@pytest.mark.long  # processes, which are the same on JAX
-def test_sigkill_loses_no_finished_epoch(tmp_path):
-    program = textwrap.dedent(
-        """
-        import numpy as np
-        from colorize_lib.reproduction import parameters; from colorize_lib.training import runs
-        from colorize_lib.training.colorizer import Colorizer
-        from colorize_lib.training.data import Batches; from colorize_lib.dataset import Split
-        images = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3), dtype="uint8")
-        split = Split(images, np.zeros(64, "int32"))
-        run = runs.Run("polychromify", parameters.resolve({"quick": {"epochs": 400, "width": 0.05}}, {}))
-        def make():
-            model = Colorizer.from_name("polychromify", size=16, width=0.05)
-            model.compile("adam", loss="mse")
-            return model
-        run.fit("polychromify", make, Batches(split, 4, seed=0), Batches(split, 64), epochs=400)
-        """
-    )
-    environment = os.environ | {"COLORIZE_RUNS": str(tmp_path)}
-    finished = []
-    for _ in range(2):
-        process = subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.DEVNULL)
-        state = None
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            found = list(tmp_path.glob("polychromify/*/polychromify/state.npz"))
-            if found and (state is None or found[0].stat().st_mtime_ns != state):
-                if state is not None:
-                    break
-                state = found[0].stat().st_mtime_ns
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        with np.load(found[0]) as saved:
-            finished.append(len(json.loads(str(saved["history"]))))
-    assert 1 <= finished[0] < finished[1] < 400  # the second process resumed where the first stopped
-    leftovers = [path for path in found[0].parent.iterdir() if not path.name.startswith(".partial-")]
-    assert {path.name for path in leftovers} <= {
-        "history.csv",
-        "best.weights.h5",
-        "last.weights.h5",
-        "network.json",
-        "state.npz",
-        "training.json",
-    }
-
-
-def test_two_processes_do_not_share_a_folder(split, tmp_path):
-    run = started()
-    program = f"from colorize_lib import files\nwith files.lock({str(run.folder)!r}, 'run'): pass"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert "Another process is working on the run" in done.stderr
-
-
 def test_another_configuration_is_refused(split):
     started(RUN="mine")
     with pytest.raises(InputError, match=r"WIDTH was 0.05 and is now 0.1"):
         started(RUN="mine", WIDTH=0.1)
 
 
-def test_a_loss_that_is_not_finite_stops_with_advice(split):
-    run = started(LEARNING_RATE=1.0)
+@pytest.mark.parametrize(("when", "last"), [("in the epoch", (2, 1)), ("at its end", (2, 2))])
+def test_a_loss_that_is_not_finite_keeps_the_last_good_weights(split, when, last):
+    """Weights that are spoilt by the last step of an epoch show in the validation loss alone."""
+    run, seen = started(), []
 
     class Poison(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 2:
-                kernel = self.model.network.layers[-1].kernel
-                kernel.assign(np.nan * kernel)
+            self.epoch = epoch
 
-    with pytest.raises(InputError, match=r"became nan in epoch 3; the weights of epoch 2 are kept .*LEARNING_RATE"):
+        def on_train_batch_begin(self, batch, logs=None):
+            seen.append((self.epoch, batch))
+            if when == "in the epoch" and seen[-1] == last:
+                self.poison()
+
+        def on_train_batch_end(self, batch, logs=None):
+            if when == "at its end" and seen[-1] == last:
+                self.poison()
+
+        def poison(self):
+            bias = self.model.network.layers[-1].bias
+            bias.assign(np.nan * bias)
+
+    name = "loss" if when == "in the epoch" else "val_loss"
+    message = rf"The {name} of polychromify became nan in epoch 3; the weights of epoch 2 are kept .*LEARNING_RATE"
+    with pytest.raises(InputError, match=message):
         train(run, split, fit={"callbacks": [Poison()]})
+    assert seen[-1] == last
+    assert len((run.folder / "polychromify" / "history.csv").read_text().splitlines()) == 1 + 2
     model = Colorizer.from_name("polychromify", size=16, width=0.05)
     load_weights(model.network, run.folder / "polychromify" / "last.weights.h5")
     assert all(np.isfinite(weight).all() for weight in model.network.get_weights())
@@ -571,7 +531,9 @@ def test_a_longer_training_extends_a_shorter_one(split, capsys):
         return run.fit(name, make, Batches(split, 8, seed=0), Batches(split, 24), epochs=epochs)
 
     fit("short", 2)
+    (run.folder / "short" / "steps.csv").write_text("step,epoch\n1,1\n")
     run.extend("long", "short")
+    assert (run.folder / "long" / "steps.csv").read_text() == "step,epoch\n1,1\n"
     model, long = fit("long", 4)
     assert "long: 2 of 4 epochs restored" in capsys.readouterr().out
     assert [row["loss"] for row in long] == [row["loss"] for row in alone]

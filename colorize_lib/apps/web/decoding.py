@@ -1,7 +1,7 @@
 """Visitors' files, opened and written in a process of their own, whose memory and time are limited.
 
-A file may be made to exhaust whoever opens it. So each one is opened in a process that is forked for it from a small one, which
-holds Pillow and no network, and that ends with the request. The network never sees a file, nor this process a network: it sends the
+A file may be made to exhaust whoever opens it. Each file is therefore opened in a process of its own, forked from a small one that
+holds Pillow and no network, and ended with the request. The network never sees a file, nor this process a network: it sends the
 pixels to the process that holds the networks, and gets them back in colour.
 
 A message is a plain value and a list of buffers. The parent sends the job, {"do": name of a job} and the file's bytes. The child
@@ -25,7 +25,7 @@ from colorize_lib.errors import InputError, is_out_of_memory
 
 PREVIEW = 1600  # pixels of a preview's longer side
 FAILED = "Something went wrong here, and the terminal of the server says what. Try again."
-MAX_SIDE = 20_000  # pixels; a longer strip costs far more than its number of pixels tells
+MAX_SIDE = 20_000  # pixels; a longer strip costs far more than its number of pixels suggests
 
 
 class Refused(InputError):
@@ -149,7 +149,7 @@ def _decoded(content):
 
 def _preview(pixels):
     """The photo at most `PREVIEW` pixels wide and high, as a JPEG file. Networks see every photo in this form."""
-    image = Image.fromarray(pixels)
+    image = Image.fromarray(pixels).convert("RGB")
     image.thumbnail((PREVIEW, PREVIEW), Image.Resampling.LANCZOS)
     return _jpeg(image)
 
@@ -175,7 +175,7 @@ def _colorize_preview(pipe, content):
     if max(pixels.shape) > PREVIEW:
         raise InputError(f"a preview has at most {PREVIEW} pixels a side")
     network = _Network(pipe)
-    return {}, [_jpeg(Image.fromarray(network.colorize(pixels, ab=network.predict_ab(pixels))))]
+    return {}, [_jpeg(Image.fromarray(network.colorize(pixels, ab=network.call("predict_ab", pixels))))]
 
 
 def _download(pipe, content):
@@ -197,17 +197,15 @@ class _Network:
         self.pipe = pipe
 
     def predict_ab(self, photo):
-        """The colours of a photo as its preview shows it, the same for the preview and for the download."""
-        pixels = np.asarray(photo)
-        if max(pixels.shape) > PREVIEW:
-            pixels = _decoded(_preview(pixels))
-        return self._call("predict_ab", pixels)
+        """The colours that the network sees in the photo's preview, the same for the preview and for the download."""
+        return self.call("predict_ab", _decoded(_preview(images.to_eight_bits(photo))))
 
     def colorize(self, photo, saturation=None, ab=None):
         """The photo in the colours `ab`; its saturation is the job's."""
-        return self._call("colorize", photo, ab)
+        return self.call("colorize", photo, ab)
 
-    def _call(self, name, *arrays):
+    def call(self, name, *arrays):
+        """What a function of the process with the networks returns."""
         _send_arrays(self.pipe, {"call": name}, *arrays)
         value, (buffer,) = _receive(self.pipe)
         return _array(*value["arrays"][0], buffer)

@@ -2,9 +2,9 @@
 
 - A request names this server in `Host`, or another site has made its name point here (DNS rebinding); a request that does something
   is a POST, and its `Origin` is this page's, or another site's page sends it. There are no websockets and no cookies.
-- A GET answers with what lies in memory and starts nothing.
-- A POST is admitted before its body is read: so many at once for one address and for all, so many a minute, so many bytes. Who
-  comes too late is told so, and when to try again.
+- A GET is answered from memory and starts nothing.
+- A POST is admitted before its body is read: there are limits on requests at once, for one address and for all, on requests a
+  minute, and on bytes. A visitor who exceeds them is told so, and when to try again.
 - A connection that has not sent a whole request is closed after `SILENT_SECONDS`, and the oldest of them at once when there are too
   many. A body has `BODY_SECONDS`, without a silence as long as that, and a request as a whole `REQUEST_SECONDS`.
 - An answer says nothing of the machine: a `Refused` is its sentence, any other error one sentence, and the terminal has the rest.
@@ -37,6 +37,7 @@ from colorize_lib.errors import InputError
 MAX_BYTES = 50_000_000  # of a body
 SILENT_SECONDS, BODY_SECONDS, REQUEST_SECONDS = 10, 120, 600
 MAX_WAITING = 256  # connections without a whole request
+_PIECE = 1 << 16  # bytes of an answer that are sent at once
 _STATIC = Path(__file__).parent / "static"
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _HEADERS = {
@@ -105,7 +106,7 @@ class Limiter:
         self.rate, self._full = rate, {}  # address → when all of its burst is there again
 
     def take(self, address, what):
-        """Use one. Raises Busy, with `what` there are too many of."""
+        """Use one. Raises Busy, which says `what` there are too many of."""
         now = time.monotonic()
         if len(self._full) > 10_000:
             self._full = {name: full for name, full in self._full.items() if full > now}
@@ -203,9 +204,9 @@ async def _body(request):
 def sent(kind, content, **about):
     """An answer of bytes, with plain values about it in the header `x-about`; sent in pieces, as the visitor takes them."""
 
-    async def pieces(size=1 << 16):
-        for start in range(0, len(content), size):
-            yield content[start : start + size]
+    async def pieces():
+        for start in range(0, len(content), _PIECE):
+            yield content[start : start + _PIECE]
 
     headers = {"content-type": kind, "content-length": str(len(content)), "x-about": json.dumps(about)}
     return StreamingResponse(pieces(), headers=headers)

@@ -1,8 +1,8 @@
 """The process that holds the networks, and how the server talks to it.
 
 The server starts it once; it loads Keras and the first network while the page is there already. It has a few lanes, one pipe
-each: on each it does one job after another, a file by a process of its own (`decoding`), the colours by a network in turn. What
-comes on a lane during a job is the order to give it up.
+each: on each it does one job after another, a file by a process of its own (`decoding`), the colours by a network in turn. A
+message on a lane during a job is the order to abandon it.
 """
 
 import asyncio
@@ -28,56 +28,88 @@ MAX_HINTS = 100
 _KEPT = 32  # predictions that are kept: moving the saturation, or a download, asks for the same ones again
 
 
-class Studio:
+class Reporter:
+    """A process that reports attributes of this object, as (name, value), until `RESULT` is there; for one event loop.
+
+    Attributes:
+        failure: the sentence that says why there is no result, or None.
+    """
+
+    RESULT = ENDED = ""  # the attribute that comes last, and the sentence for a process that ends before
+    failure = None
+
+    def spawn(self, work, *arguments):
+        """Start the process, which calls `work(report, *arguments)`."""
+        self.failure = None
+        context = multiprocessing.get_context("spawn")
+        reports, told = context.Pipe(duplex=False)
+        self._process = context.Process(target=_work_and_report, args=(told, work, arguments))
+        self._process.start()
+        told.close()
+        self._following = asyncio.create_task(self._follow(reports))
+
+    async def _follow(self, reports):
+        while getattr(self, self.RESULT) is None and self.failure is None:
+            try:
+                name, value = await asyncio.to_thread(reports.recv)
+            except EOFError:
+                name, value = "failure", self.ENDED
+            setattr(self, name, value)
+
+    async def wait_until_ready(self):
+        """Wait until the result is there. Raises InputError if there is none."""
+        await asyncio.shield(self._following)
+        if self.failure:
+            raise InputError(self.failure)
+
+    def stop(self):
+        """End the process."""
+        self._process.kill()
+        self._process.join()
+
+
+def _work_and_report(reports, work, arguments):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the server, which ends this process
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        work(lambda name, value: reports.send((name, value)), *arguments)
+    except InputError as error:
+        reports.send(("failure", str(error)))
+
+
+class Studio(Reporter):
     """Start and stop the process, and give it jobs; for one event loop.
 
     Args:
         run_folders: runs whose networks are offered next to the bundled and the public ones.
-        limits: `decoding.Limits` of a photograph.
 
     Attributes:
         networks: what the process offers, a list of dictionaries; None until it is ready.
         failure: the sentence that says why it cannot start, or None.
     """
 
-    def __init__(self, run_folders=(), limits=None):
-        self.run_folders, self.limits = [str(folder) for folder in run_folders], limits or decoding.Limits()
-        self.networks = self.failure = None
-        self._process = None
+    RESULT, ENDED = "networks", "The process of the networks ended while it started: is there enough memory?"
+
+    networks = None
+
+    def __init__(self, run_folders=()):
+        self.run_folders = [str(folder) for folder in run_folders]
         self._threads = ThreadPoolExecutor(LANES + 1, thread_name_prefix="studio")
         self._lanes = asyncio.Queue()
 
     def start(self):
         """Start the process; it is ready when `networks` is a list."""
-        context = multiprocessing.get_context("spawn")
         self.networks, self._lanes = None, asyncio.Queue()
-        reports, told = context.Pipe(duplex=False)
-        ours, theirs = zip(*(context.Pipe() for _ in range(LANES)), strict=True)
-        self._process = context.Process(target=_serve, args=(told, theirs, self.run_folders, self.limits))
-        self._process.start()
-        for end in (told, *theirs):
+        ours, theirs = zip(*(multiprocessing.Pipe() for _ in range(LANES)), strict=True)
+        self.spawn(_serve, theirs, self.run_folders)
+        for lane, end in zip(ours, theirs, strict=True):
             end.close()
-        for lane in ours:
             self._lanes.put_nowait(lane)
-        self._starting = asyncio.create_task(self._started(reports))
-
-    async def _started(self, reports):
-        try:
-            self.networks, self.failure = await self._read(reports)
-        except EOFError:
-            self.failure = "The process of the networks ended while it started: is there enough memory?"
-
-    async def wait_until_ready(self):
-        """Wait until the networks are loaded. Raises InputError if they cannot be."""
-        await asyncio.shield(self._starting)
-        if self.failure:
-            raise InputError(self.failure)
 
     def stop(self):
         """End the process; whoever waits for it gets an error."""
         self._lanes = None
-        self._process.kill()
-        self._process.join()
+        super().stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def run(self, job, content):
@@ -102,8 +134,7 @@ class Studio:
         except (EOFError, OSError) as error:
             if lanes is self._lanes:
                 logging.getLogger(__name__).error("The process of the networks ended: it is started again.")
-                self._process.kill()
-                self._process.join()
+                super().stop()
                 self.start()
             raise Refused("The networks had to be started again: try again in a moment.") from error
         finally:
@@ -120,24 +151,19 @@ class Studio:
 # In the process
 
 
-def _serve(reports, lanes, run_folders, limits):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the server, which ends this process
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        networks = Networks(run_folders)
-        networks.warm_up()
-    except InputError as error:
-        reports.send((None, str(error)))
-        return
-    reports.send((networks.described(), None))
-    threads = [threading.Thread(target=_work, args=(lane, networks, limits), daemon=True) for lane in lanes]
+def _serve(report, lanes, run_folders):
+    networks = Networks(run_folders)
+    networks.warm_up()
+    report("networks", networks.described())
+    threads = [threading.Thread(target=_work, args=(lane, networks), daemon=True) for lane in lanes]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()  # they end with the server
 
 
-def _work(lane, networks, limits):
+def _work(lane, networks):
+    limits = decoding.Limits()
     while True:
         try:
             message = lane.recv()
@@ -154,7 +180,7 @@ def _work(lane, networks, limits):
         except Refused as error:
             answer = str(error), None, []
         except decoding.Stopped:
-            answer = "It was given up.", None, []
+            answer = "It was cancelled.", None, []
         except Exception:
             logging.getLogger(__name__).exception("A job failed")
             answer = decoding.FAILED, None, []
@@ -251,7 +277,7 @@ class Networks:
 
 
 def _vivid(colorizer):
-    """How vivid the colorizer is by default, from 0, careful, to 1; None: it knows no such choice."""
+    """How vivid the colorizer is by default, from 0, careful, to 1; None: it has no such setting."""
     return getattr(colorizer, "vivid", None)
 
 

@@ -4,18 +4,14 @@ The pictures are made by a process that ends when it has made them, so that the 
 participant's number, which the browser keeps; whoever has one can continue the round, and see or delete the answers.
 """
 
-import asyncio
 import base64
 import contextlib
 import json
-import multiprocessing
-import os
-import signal
 
 from starlette.concurrency import run_in_threadpool
 
 from colorize_lib.apps import turing
-from colorize_lib.apps.web import server
+from colorize_lib.apps.web import server, studio
 from colorize_lib.apps.web.decoding import Refused
 from colorize_lib.errors import InputError
 
@@ -26,7 +22,7 @@ _NOTE = (
 )
 
 
-class Preparation:
+class Preparation(studio.Reporter):
     """Makes the pictures in a process of its own; for one event loop.
 
     Args:
@@ -39,52 +35,22 @@ class Preparation:
         failure: the sentence that says why there are none, or None.
     """
 
+    RESULT, ENDED = "pictures", "The process that makes the pictures ended: is there enough memory?"
+
     def __init__(self, run_folders, photographs):
         self._arguments = [str(folder) for folder in run_folders], photographs
-        self.pictures, self.failure, self.done = None, None, (0, len(photographs))
+        self.pictures, self.done = None, (0, len(photographs))
 
     def start(self):
         """Start the process."""
-        context = multiprocessing.get_context("spawn")
-        reports, told = context.Pipe(duplex=False)
-        self._process = context.Process(target=_prepare, args=(told, *self._arguments))
-        self._process.start()
-        told.close()
-        self._waiting = asyncio.create_task(self._follow(reports))
-
-    async def _follow(self, reports):
-        while self.pictures is None and self.failure is None:
-            try:
-                attribute, value = await asyncio.to_thread(reports.recv)
-            except EOFError:
-                attribute, value = "failure", "The process that makes the pictures ended: is there enough memory?"
-            setattr(self, attribute, value)
-
-    async def wait_until_ready(self):
-        """Wait until the pictures are made. Raises InputError if they cannot be."""
-        await asyncio.shield(self._waiting)
-        if self.failure:
-            raise InputError(self.failure)
-
-    def stop(self):
-        """End the process."""
-        self._process.kill()
-        self._process.join()
+        self.spawn(_prepare, *self._arguments)
 
 
-def _prepare(reports, run_folders, photographs):
-    """In the process: report the attributes of `Preparation`, as (name, value)."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the server, which ends this process
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+def _prepare(report, run_folders, photographs):
     from colorize_lib.apps import trained
 
-    try:
-        networks = [item for folder in run_folders for item in trained.of_run(folder)] or trained.bundled()[:1]
-        pictures = turing.prepare(networks, photographs, report=lambda *done: reports.send(("done", done)))
-    except InputError as error:
-        reports.send(("failure", str(error)))
-    else:
-        reports.send(("pictures", pictures))
+    networks = [item for folder in run_folders for item in trained.of_run(folder)] or trained.bundled()[:1]
+    report("pictures", turing.prepare(networks, photographs, report=lambda *done: report("done", done)))
 
 
 def application(preparation, store, place, length=turing.LENGTH):

@@ -28,7 +28,7 @@ async function start() {
   at("limits").textContent = `At most ${server.maxBytes / 1e6} MB and ${server.maxPixels / 1e6} megapixels each.`;
   showThumbnails();
   listen();
-  say("The networks are being loaded, which takes some seconds. You can choose photographs already.");
+  say("Loading the networks, which takes a few seconds. You can already choose photographs.");
   for (const photo of await kept) addPhoto(photo);
   server = await state(
     ({ networks }) => networks,
@@ -290,7 +290,7 @@ async function download(wanted) {
   at("download").disabled = at("downloadAll").disabled = true;
   for (const photo of wanted) {
     try {
-      say(`Colorizing ${photo.title} in its full size …`);
+      say(`Colorizing ${photo.title} at full size …`);
       const response = await post(`/download?${asked(photo, network())}`, photo.file, { busy: say });
       const { suffix, width, height, notes } = JSON.parse(response.headers.get("x-about"));
       const content = await response.blob();

@@ -21,7 +21,7 @@ async function start() {
 
 function waiting(answer) {
   const [done, all] = answer?.done ?? [0, 0];
-  const text = answer ? `The pictures are being prepared: ${done} of ${all}. This happens once, and takes some minutes.` : "The server does not answer yet …";
+  const text = answer ? `The pictures are being prepared: ${done} of ${all}. This happens once, and takes a few minutes.` : "The server does not answer yet …";
   const bar = make("progress", { value: done, max: all || 1, "aria-label": "Pictures that are prepared" });
   stage.replaceChildren(make("p", { role: "status" }, text), bar);
 }
