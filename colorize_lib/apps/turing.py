@@ -206,7 +206,7 @@ class Store:
 
     def knows(self, participant):
         """Whether `participant`, which may be anything, is one here."""
-        if not isinstance(participant, str):
+        if not isinstance(participant, str) or not participant.isascii():
             return False
         with self._transaction() as database:
             return bool(database.execute("SELECT 1 FROM participants WHERE id = ?", [participant]).fetchone())
@@ -293,7 +293,7 @@ class Store:
         Raises:
             InputError: an answer that is neither true nor false, or a time or number that is none.
         """
-        if isinstance(number, bool) or not isinstance(number, int):
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**31:
             raise InputError(f"The number of a question is {number!r}: it must be a whole number.")
         if not isinstance(answer, bool):
             raise InputError(f"The answer is {answer!r}: it must be true or false.")
@@ -303,13 +303,13 @@ class Store:
             changed = database.execute(
                 "UPDATE trials SET answer = ?, seconds = ? WHERE participant = ? AND number = ? AND number = "
                 "(SELECT MIN(number) FROM trials WHERE participant = ? AND answer IS NULL)",
-                [int(answer), min(round(float(seconds), 3), SLOWEST), participant, number, participant],
+                [int(answer), round(float(min(seconds, SLOWEST)), 3), participant, number, participant],
             )
             return changed.rowcount == 1
 
     def forget(self, participant):
         """Delete a participant and all of their answers."""
-        if not isinstance(participant, str):
+        if not self.knows(participant):
             return
         with self._transaction() as database:
             database.execute("DELETE FROM trials WHERE participant = ?", [participant])
