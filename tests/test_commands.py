@@ -48,9 +48,8 @@ def test_the_formats_of_the_help_are_those_that_are_written():
     ],
 )
 def test_a_library_that_is_not_installed_is_one_sentence_with_its_extra(missing, command, extra, monkeypatch, capsys):
-    for name in [
-        name for name in sys.modules if name.startswith(("colorize_lib.apps.web", "colorize_lib.reproduction"))
-    ]:
+    loaded = ("colorize_lib.apps.web", "colorize_lib.reproduction", f"{missing}.")
+    for name in [name for name in sys.modules if name.startswith(loaded)]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
     assert __main__.main(command) == 2
