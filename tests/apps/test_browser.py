@@ -85,7 +85,7 @@ def screenshot(page, name):
 
 
 def check_accessible(page, name):
-    """Every control has a name in the screen reader's tree, and every picture a text; nothing is cut at 360 pixels."""
+    """Every control has a name in the accessibility tree, and every picture a text; nothing is cut at 360 pixels."""
     tree = page.locator("body").aria_snapshot()
     controls = re.findall(r"- '?(button|combobox|slider|spinbutton|textbox|checkbox|radio|img)\b(.*)", tree)
     assert controls
@@ -278,6 +278,23 @@ def test_a_bundled_photograph_by_keyboard_with_own_colours(photo_server, browser
     page.reload()
     wait_for_colours(page, names[0], GUIDED)
     assert page.locator("#hintList li").count() == 1
+
+
+def test_a_photograph_that_is_opened_before_the_networks_are_there_is_colorized_later(photo_server, browser):
+    page, ready = browser(photo_server), []
+
+    def answer(route):
+        found = route.fetch()
+        route.fulfill(response=found, json=found.json() | ({} if ready else {"networks": None}))
+
+    page.route("**/state", answer)
+    page.reload()
+    upload(page, ("early.jpg", gray_photo()))
+    page.wait_for_selector("#result:visible")
+    page.wait_for_timeout(1500)  # two more looks at the state
+    assert "is colorized" not in page.inner_text("#status")
+    ready.append(True)
+    wait_for_colours(page, "early")
 
 
 def test_files_are_dropped_and_pasted(photo_server, browser):

@@ -42,7 +42,8 @@ async function start() {
   drawStrip();
   say("");
   const last = photos.find(({ id }) => id === settings.current);
-  if (last && !current) await select(last);
+  if (current) await draw(); // it was opened before the networks were there
+  else if (last) await select(last);
 }
 
 function listen() {
